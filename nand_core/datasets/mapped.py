@@ -1,0 +1,90 @@
+"""Trees of another layout, described by one set of globs for each class (``dataset.mapping``)."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from nand_core.datasets.files import is_note, listed
+from nand_core.datasets.images import EXTENSIONS
+from nand_core.datasets.layout import GOOD, Row
+from nand_core.datasets.settings import ClassMapping, GivenSplit, SeededSplit, TypeMapping
+from nand_core.errors import NandError
+
+
+class MappedLayout:
+    """``dataset.mapping`` over a tree."""
+
+    def __init__(self, root: Path, mapping: Mapping[str, ClassMapping]) -> None:
+        self.root = root
+        self.mapping = mapping
+        self.classes = sorted(mapping)
+        if not self.classes:
+            raise NandError("dataset.mapping names no class; add one, or remove it for MVTec AD's layout")
+
+    def types(self, class_name: str) -> list[str]:
+        return sorted(self.mapping[class_name].types)
+
+    def rows(self, class_name: str, ignore: Collection[str]) -> list[Row]:
+        entry = self.mapping[class_name]
+        if GOOD in entry.types:
+            raise NandError(f"dataset.mapping.{class_name}.types: 'good' is no anomaly type; rename it")
+        train, test = self._good(class_name, entry.good)
+        rows = [Row(class_name, GOOD, "train", path) for path in train]
+        rows += [Row(class_name, GOOD, "test", path) for path in test]
+        for type_, where in sorted(entry.types.items()):
+            if type_ not in ignore:
+                images = self._glob(where.images, f"{class_name}.types.{type_}.images")
+                rows += [Row(class_name, type_, "test", path, _mask(path, where)) for path in images]
+        return rows
+
+    def _good(self, class_name: str, good: SeededSplit | GivenSplit) -> tuple[list[str], list[str]]:
+        key = f"{class_name}.good"
+        if isinstance(good, GivenSplit):
+            return self._glob(good.train, f"{key}.train"), self._glob(good.test, f"{key}.test")
+        images = self._glob(good.images, f"{key}.images")
+        if good.train >= len(images):
+            raise NandError(
+                f"dataset.mapping.{key}: {good.train} of {len(images)} images leave none to test; lower it"
+            )
+        train = chosen(images, good.train, good.seed)
+        return sorted(train), sorted(set(images) - train)
+
+    def _glob(self, pattern: str, key: str) -> list[str]:
+        try:
+            found = [path for path in self.root.glob(pattern) if not path.is_dir() and not is_note(path.name)]
+        except ValueError as error:
+            raise NandError(
+                f"dataset.mapping.{key}: {pattern!r} is no pattern ({error}); correct it"
+            ) from error
+        paths = sorted(path.relative_to(self.root).as_posix() for path in found)
+        if not paths:
+            raise NandError(
+                f"dataset.mapping.{key}: no file matches {pattern!r} below {self.root}; correct it"
+            )
+        if strange := [path for path in paths if PurePosixPath(path).suffix.lower() not in EXTENSIONS]:
+            known = ", ".join(sorted(EXTENSIONS))
+            raise NandError(
+                f"dataset.mapping.{key}: not an image file ({known}): {listed(strange)}; narrow {pattern!r}"
+            )
+        return paths
+
+
+def chosen(paths: Iterable[str], count: int, seed: int) -> set[str]:
+    """``count`` of ``paths``, drawn by lot: each path's lot is a hash of seed and path.
+
+    So the choice depends on nothing else: no order, no library's random generator; and a path that comes or
+    goes changes it for at most one other.
+    """
+    return set(
+        sorted(paths, key=lambda path: sha256(f"{seed}:{path}".encode(errors="replace")).digest())[:count]
+    )
+
+
+def _mask(path: str, where: TypeMapping) -> str:
+    if where.mask is None:
+        return ""
+    image = PurePosixPath(path)
+    return posixpath.normpath(image.parent / where.mask.replace("{stem}", image.stem))

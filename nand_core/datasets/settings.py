@@ -1,0 +1,93 @@
+"""Which images there are, what they are called and which anomaly types form one group."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from nand_core.datasets.demo import DemoSettings
+from nand_core.settings import Settings
+
+
+def _relative_glob(pattern: str) -> str:
+    path = PurePosixPath(pattern)
+    if not pattern.strip() or path.is_absolute() or ".." in path.parts or "\\" in pattern:
+        raise ValueError(f"{pattern!r} must be relative to the data root, with forward slashes and no '..'")
+    return pattern
+
+
+def _mask_template(template: str) -> str:
+    if "{stem}" not in template:
+        raise ValueError(f"{template!r} must contain {{stem}}, the image's name without its extension")
+    return template
+
+
+Glob = Annotated[str, AfterValidator(_relative_glob)]
+
+
+class SeededSplit(Settings):
+    """Good images without a split: ``train`` of them, chosen by ``seed``, to fit on; the rest is tested."""
+
+    images: Glob
+    train: int = Field(gt=0)
+    seed: int = 0
+
+
+class GivenSplit(Settings):
+    """Good images in two places."""
+
+    train: Glob
+    test: Glob
+
+
+def _which_split(value: Any) -> str:
+    given = value if isinstance(value, dict) else vars(value) if isinstance(value, Settings) else {}
+    return "seeded" if "images" in given else "given"
+
+
+GoodMapping = Annotated[
+    Annotated[SeededSplit, Tag("seeded")] | Annotated[GivenSplit, Tag("given")], Discriminator(_which_split)
+]
+
+
+class TypeMapping(Settings):
+    """The images of one anomaly type; ``mask`` is relative to the image's folder, with ``{stem}`` in it."""
+
+    images: Glob
+    mask: Annotated[str, AfterValidator(_mask_template)] | None = None
+
+
+class ClassMapping(Settings):
+    """Where the images of one class lie in a tree of another layout than MVTec AD's; globs from the root."""
+
+    good: GoodMapping
+    types: dict[str, TypeMapping]
+
+
+class DatasetSettings(Settings):
+    """The data set.
+
+    kind: ``demo`` and ``folder`` have MVTec AD's layout (or ``mapping``); ``mvtec_ad`` adds the paper's
+        groups and the check of the official counts; ``visa`` is VisA as its authors released it.
+    classes: the classes to use; empty for all.
+    groups: class -> group -> anomaly types. A class that is not named has one group for each type.
+    ignore_types: anomaly types that are left out of the test set.
+    check_counts: refuse an MVTec AD that is not the complete official release.
+    """
+
+    kind: Literal["demo", "folder", "mvtec_ad", "visa"] = "demo"
+    root: str
+    classes: tuple[str, ...] = ()
+    groups: dict[str, dict[str, tuple[str, ...]]] = {}
+    ignore_types: tuple[str, ...] = ()
+    mapping: dict[str, ClassMapping] | None = None
+    check_counts: bool = True
+    demo: DemoSettings = DemoSettings()
+
+    @model_validator(mode="after")
+    def _mapping_needs_folder(self) -> DatasetSettings:
+        if self.mapping is not None and self.kind != "folder":
+            raise ValueError(f"dataset.mapping needs dataset.kind 'folder', not {self.kind!r}")
+        return self

@@ -1,0 +1,133 @@
+"""Digests and sizes of the manifest's files; broken files are reported together."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from nand_core.datasets.manifest import build_manifest, check_images, digest_files, scan
+from nand_core.datasets.settings import DatasetSettings
+from nand_core.errors import NandError
+
+SETTINGS = DatasetSettings(kind="folder", root="unused")
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    for folder, size in {
+        "train/good": (8, 6),
+        "test/good": (6, 8),
+        "test/hole": (9, 5),
+        "test/cut": (5, 5),
+    }.items():
+        for i in range(4):
+            path = tmp_path / "carpet" / folder / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(path)
+            if "hole" in folder or "cut" in folder:
+                mask = tmp_path / "carpet/ground_truth" / folder.removeprefix("test/") / f"{i}_mask.png"
+                mask.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", size, 255).save(mask)
+    return tmp_path
+
+
+def test_the_whole_manifest(root):
+    frame = build_manifest(SETTINGS, root)
+    assert list(frame.columns) == [
+        *("class", "type", "group", "split", "path", "mask"),
+        *("sha256", "mask_sha256", "width", "height"),
+    ]
+    for row in frame.itertuples():
+        assert row.sha256 == hashlib.sha256((root / row.path).read_bytes()).hexdigest()
+        assert row.mask_sha256 == (
+            hashlib.sha256((root / row.mask).read_bytes()).hexdigest() if row.mask else ""
+        )
+        assert Image.open(root / row.path).size == (row.width, row.height)
+    assert frame["mask"].ne("").sum() == 8
+
+
+def test_it_survives_parquet(root, tmp_path):
+    frame = build_manifest(SETTINGS, root)
+    frame.to_parquet(tmp_path / "manifest.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "manifest.parquet"), frame)
+
+
+def test_twice_is_the_same_and_the_frame_given_stays(root):
+    frame = scan(SETTINGS, root)
+    before = frame.copy()
+    pd.testing.assert_frame_equal(build_manifest(SETTINGS, root), build_manifest(SETTINGS, root))
+    digest_files(frame, root)
+    check_images(frame, root)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_part_of_the_rows_gives_that_part_of_the_sizes(root):
+    frame = digest_files(scan(SETTINGS, root), root)
+    part = frame[frame["type"] == "hole"]
+    whole = check_images(frame, root)
+    pd.testing.assert_frame_equal(check_images(part, root), whole.loc[part.index])
+    assert check_images(frame.iloc[:0], root).columns[-2:].tolist() == ["width", "height"]
+
+
+def test_size_is_that_after_rotation(root):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new("RGB", (8, 6)).save(root / "carpet/train/good/0.png", exif=exif)
+    frame = build_manifest(SETTINGS, root).set_index("path")
+    assert frame.loc["carpet/train/good/0.png", ["width", "height"]].tolist() == [6, 8]
+
+
+def test_an_edited_file_has_another_digest(root):
+    first = digest_files(scan(SETTINGS, root), root)
+    Image.new("RGB", (8, 6)).save(root / "carpet/train/good/0.png")
+    Image.new("L", (9, 5), 200).save(root / "carpet/ground_truth/hole/0_mask.png")
+    second = digest_files(scan(SETTINGS, root), root)
+    changed = second[(first[["sha256", "mask_sha256"]] != second[["sha256", "mask_sha256"]]).any(axis=1)]
+    assert set(changed["path"]) == {"carpet/train/good/0.png", "carpet/test/hole/0.png"}
+
+
+def test_progress_counts_every_image_of_both_steps(root):
+    calls: list[tuple[str, int, int]] = []
+    build_manifest(SETTINGS, root, progress=lambda *call: calls.append(call))
+    assert calls == [(step, done, 16) for step in ("digest", "check") for done in range(1, 17)]
+
+
+def test_one_bad_file_is_named(root):
+    (root / "carpet/test/hole/2.png").write_text("oops")
+    with pytest.raises(NandError, match=r"^\S*carpet/test/hole/2\.png: is no PNG"):
+        build_manifest(SETTINGS, root)
+
+
+def test_up_to_five_bad_files_are_named_in_one_line(root):
+    for i in range(4):
+        (root / f"carpet/train/good/{i}.png").write_bytes(b"")
+        Image.new("L", (2, 2)).save(root / f"carpet/ground_truth/hole/{i}_mask.png")
+    with pytest.raises(NandError) as caught:
+        build_manifest(SETTINGS, root)
+    message = str(caught.value)
+    assert message.startswith("8 of 16 images cannot be used: ")
+    assert "\n" not in message and message.endswith("and 3 more")
+    assert message.count("0 bytes") + message.count("2 x 2") == 5
+
+
+def test_files_that_vanish_between_the_steps(root):
+    frame = scan(SETTINGS, root)
+    (root / "carpet/test/hole/0.png").unlink()
+    for step in (digest_files, check_images):
+        with pytest.raises(NandError, match=r"hole/0\.png"):
+            step(frame, root)
+
+
+def test_masks_without_a_defect_are_logged(root, caplog):
+    Image.new("L", (9, 5)).save(root / "carpet/ground_truth/hole/3_mask.png")
+    with caplog.at_level(logging.WARNING):
+        build_manifest(SETTINGS, root)
+    assert "carpet/ground_truth/hole/3_mask.png" in caplog.text
+    assert "hole/2_mask.png" not in caplog.text
