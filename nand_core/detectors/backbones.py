@@ -1,0 +1,99 @@
+"""Image networks of timm and torchvision as feature extractors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from nand_core.errors import NandError
+from nand_core.vlm.weights import WeightFile, load_tensors
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Backbone:
+    """The outputs of named modules of a network, for images resized and cropped the way PatchCore does."""
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[str], resize: int, crop: int | None, device: torch.device
+    ) -> None:
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.device = device
+        self._resize, self._crop = resize, crop or resize
+        self._outputs: dict[str, Tensor] = {}
+        for name in layers:
+            try:
+                module = model.get_submodule(name)
+            except AttributeError:
+                known = ", ".join(name for name, _ in model.named_children())
+                raise NandError(
+                    f"patchcore.layers: the backbone has no module {name!r} (known: {known})"
+                ) from None
+            module.register_forward_hook(lambda _module, _inputs, output, name=name: self._keep(name, output))
+        self._layers = tuple(layers)
+
+    def _keep(self, name: str, output: Tensor) -> None:
+        self._outputs[name] = output
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """An RGB image -> (3, crop, crop): bilinear resize to a square, centre crop, ImageNet's mean and std."""
+        image = image.convert("RGB").resize((self._resize, self._resize), Image.Resampling.BILINEAR)
+        before = round((self._resize - self._crop) / 2)
+        image = image.crop((before, before, before + self._crop, before + self._crop))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+        return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> list[Tensor]:
+        """(N, 3, S, S) -> one (N, C_l, h_l, w_l) a layer."""
+        self._outputs.clear()
+        self.model(pixels.to(self.device))
+        return [self._outputs.pop(name) for name in self._layers]
+
+
+def build_backbone(name: str, weights: str | None) -> nn.Module:
+    """``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``; the library fetches the weights unless a file is given.
+
+    Raises:
+        NandError: no such network, or its weights are not here and cannot be fetched, or do not fit.
+    """
+    library, _, model = name.partition(":")
+    try:
+        if library == "timm":
+            import timm
+
+            built = timm.create_model(model, pretrained=weights is None)
+        elif library == "torchvision":
+            import torchvision
+
+            architecture, _, tag = model.partition(".")
+            wanted = torchvision.models.get_model_weights(architecture)[tag] if weights is None else None
+            built = torchvision.models.get_model(architecture, weights=wanted)
+        else:
+            raise NandError(
+                f"patchcore.backbone: {name!r}; give encoder, timm:NAME.TAG or torchvision:NAME.WEIGHTS"
+            )
+    except NandError:
+        raise
+    except Exception as error:  # unknown names and every failing download end here
+        raise NandError(
+            f"patchcore.backbone: {name!r} could not be loaded ({str(error).splitlines()[0][:120]}); "
+            "check the name, or set patchcore.weights to the path of a downloaded file"
+        ) from error
+    if weights is not None:
+        try:
+            built.load_state_dict(load_tensors(Path(weights)))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise NandError(f"{weights}: does not fit {name} ({reason})") from error
+    return built
+
+
+def backbone_file(weights: str, sha256: str | None) -> WeightFile:
+    """The weights file named in the settings."""
+    return WeightFile("weights", weights, Path(weights), sha256)

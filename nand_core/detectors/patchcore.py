@@ -1,0 +1,230 @@
+"""PatchCore (arXiv 2106.08265): distance of each patch to a coreset of good patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from nand_core.detectors.backbones import Backbone, backbone_file, build_backbone
+from nand_core.detectors.base import Context, ImageBatch, check_state
+from nand_core.detectors.coreset import (
+    dense_projection,
+    greedy_coreset,
+    sparse_projection,
+    start_from_mean,
+    start_from_point,
+)
+from nand_core.detectors.patches import (
+    gaussian_blur,
+    joined_patches,
+    nearest_neighbours,
+    paste_centre,
+    pooled_patches,
+    reweighted_score,
+    upsample,
+)
+from nand_core.errors import NandError
+from nand_core.normality import MAP_SIZE
+from nand_core.settings import Settings
+from nand_core.vlm.device import pick_device
+
+PROJECTED = 128
+STARTS = 10
+
+
+class PatchCoreSettings(Settings):
+    """PatchCore.
+
+    Attributes:
+        variant: whose numbers to follow, the published program's or anomalib's: how a 3x3 neighbourhood becomes
+            a vector, how the coreset is projected and started, how a map is up-sampled and smoothed.
+        backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``.
+        weights: path of the backbone's weights; null: the library fetches those it knows.
+        sha256: expected digest of ``weights``.
+        layers: for ``encoder`` some of the encoder's block numbers, null for all; else module names, null for
+            layer2 and layer3. The first one's grid is the map's.
+        resize: side in pixels to which images are resized for a backbone of its own, without keeping the aspect.
+        crop: side of the centre crop after that; null for none. Outside the crop maps are zero.
+        dimensions: of a patch's vector (published variant).
+        coreset: share of the patches kept.
+        distance: in the map; the published program has the square of L2. Suppression multiplies the map, so the
+            two rank differently.
+        sigma: of the Gaussian that smooths the map, in its pixels; 0 is off.
+        seed: of the projection and the coreset's start.
+        device: auto, cpu, cuda or cuda:N.
+    """
+
+    kind: Literal["patchcore"] = "patchcore"
+    variant: Literal["published", "anomalib"] = "published"
+    backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+)$")
+    weights: str | None = None
+    sha256: str | None = None
+    layers: tuple[int | str, ...] | None = Field(None, min_length=1)
+    resize: int = Field(256, gt=0)
+    crop: int | None = Field(224, gt=0)
+    dimensions: int = Field(1024, gt=0)
+    coreset: float = Field(0.1, gt=0, le=1)
+    distance: Literal["l2", "squared"] = "l2"
+    sigma: float = Field(4.0, ge=0)
+    seed: int = 0
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PatchCoreSettings:
+        kind = int if self.backbone == "encoder" else str
+        if not all(isinstance(layer, kind) for layer in self.layers or ()):
+            raise ValueError(
+                f"layers of {self.backbone} are {'block numbers' if kind is int else 'module names'}"
+            )
+        if self.crop is not None and self.crop > self.resize:
+            raise ValueError("crop must not be larger than resize")
+        return self
+
+
+class PatchCore:
+    """A memory bank of good patches; a patch's score is its distance to the nearest of them."""
+
+    trained = True
+
+    def __init__(self, settings: PatchCoreSettings, context: Context) -> None:
+        shared = settings.backbone == "encoder"
+        self.needs = frozenset(["features", *(["vlm"] if settings.layers else [])] if shared else [])
+        self._settings = settings
+        self._context = context
+        self._device = pick_device(settings.device)
+        self._backbone: Backbone | None = None
+        self._bank: Tensor | None = None
+
+    def fit(self, good: Iterable[ImageBatch]) -> None:
+        """Fill the memory bank.
+
+        Raises:
+            NandError: there are too few good images for a coreset.
+        """
+        patches = [self.embed(self._features(batch)).flatten(0, 2) for batch in good]
+        points = torch.cat(patches) if patches else torch.empty(0, 0)
+        count = int(len(points) * self._settings.coreset)
+        if count < 1:
+            raise NandError(
+                f"patchcore: {len(points)} good patches of class {self._context.class_name!r} "
+                f"leave nothing at coreset={self._settings.coreset}; add training images or raise it"
+            )
+        self._bank = points[self.coreset(points, count)]
+
+    def state(self) -> dict[str, Tensor]:
+        """``bank`` (m, d) float32."""
+        return {"bank": self._fitted().cpu()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take a stored memory bank.
+
+        Raises:
+            NandError: it is not a memory bank, or one of other dimensions.
+        """
+        width = self._settings.dimensions if self._settings.variant == "published" else None
+        check_state(state, {"bank": (None, width)})
+        self._bank = state["bank"].float().to(self._device)
+
+    def maps(self, batch: ImageBatch) -> Tensor:
+        """(n, S, S) float32, S = 256 for the shared encoder, else ``resize``."""
+        return self.feature_maps(self._features(batch))
+
+    def embed(self, features: Iterable[Tensor]) -> Tensor:
+        """Feature maps (N, C_l, h_l, w_l) -> patch vectors (N, h, w, d)."""
+        features = [feature.to(self._device) for feature in features]
+        if self._settings.variant == "published":
+            return pooled_patches(features, self._settings.dimensions)
+        return joined_patches(features)
+
+    def coreset(self, points: Tensor, count: int) -> Tensor:
+        """Rows of ``count`` representative points (n, d), by a seeded random projection and a seeded start."""
+        generator = torch.Generator().manual_seed(self._settings.seed)
+        n, width = points.shape
+        if self._settings.variant == "published":
+            if width > PROJECTED:
+                points = points @ dense_projection(width, PROJECTED, generator).to(points).T
+            starts = torch.randperm(n, generator=generator)[:STARTS].to(points.device)
+            return greedy_coreset(points, count, start_from_mean(points, starts))
+        points = points @ sparse_projection(width, n, generator).to(points).T
+        start = int(torch.randint(n, (1,), generator=generator))
+        return greedy_coreset(points, count, start_from_point(n, start, points.device))
+
+    def feature_maps(self, features: Iterable[Tensor]) -> Tensor:
+        """Anomaly maps from feature maps, in the frame of the whole image."""
+        settings = self._settings
+        published = settings.variant == "published"
+        frame = MAP_SIZE if settings.backbone == "encoder" else settings.resize
+        size = MAP_SIZE if settings.backbone == "encoder" else settings.crop or settings.resize
+        distances = self._patch_distances(self.embed(features))[0]
+        if settings.distance == "squared":
+            distances = distances.square()
+        maps = upsample(distances, size, "bilinear" if published else "nearest")
+        # The blur's weights sum to 1 up to rounding; a distance is never below 0.
+        maps = gaussian_blur(maps, settings.sigma, repeat_edge=published).clamp(min=0)
+        return paste_centre(maps, frame).cpu()
+
+    def feature_scores(self, features: Iterable[Tensor]) -> Tensor:
+        """(N,) image scores as the variant has them: the largest patch distance, or anomalib's re-weighted one."""
+        embedding = self.embed(features)
+        distances, nearest = self._patch_distances(embedding)
+        if self._settings.variant == "published":
+            scores = distances.flatten(1).amax(dim=1)
+            return (scores.square() if self._settings.distance == "squared" else scores).cpu()
+        images = zip(distances.flatten(1), nearest.flatten(1), embedding.flatten(1, 2), strict=True)
+        return torch.stack([reweighted_score(d, i, points, self._bank) for d, i, points in images]).cpu()
+
+    def _patch_distances(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        bank = self._fitted()
+        if embedding.shape[-1] != bank.shape[1]:
+            raise NandError(
+                f"patchcore: the memory bank holds vectors of {bank.shape[1]}, the images give {embedding.shape[-1]}; "
+                "it was stored with another backbone or other layers, run the stage again"
+            )
+        distances, nearest = nearest_neighbours(embedding.flatten(0, 2), bank)
+        return distances.view(embedding.shape[:3]), nearest.view(embedding.shape[:3])
+
+    def _fitted(self) -> Tensor:
+        if self._bank is None:
+            raise NandError("patchcore: the memory bank is empty; fit the detector or load its state first")
+        return self._bank
+
+    def _features(self, batch: ImageBatch) -> list[Tensor]:
+        if self._settings.backbone == "encoder":
+            return self._encoder_blocks(batch)
+        if self._backbone is None:
+            self._backbone = load_backbone(self._settings, self._device)
+        return self._backbone(torch.stack([self._backbone.preprocess(image) for image in batch.images()]))
+
+    def _encoder_blocks(self, batch: ImageBatch) -> list[Tensor]:
+        features = batch.features().layers
+        if self._settings.layers is None:
+            return list(features)
+        numbers = self._context.vlm().layers
+        unknown = [layer for layer in self._settings.layers if layer not in numbers]
+        if unknown:
+            raise NandError(f"patchcore.layers: {unknown} not among the encoder's blocks {list(numbers)}")
+        return [features[numbers.index(layer)] for layer in self._settings.layers]
+
+
+def load_backbone(settings: PatchCoreSettings, device: torch.device) -> Backbone:
+    """The network of its own that the settings name.
+
+    Raises:
+        NandError: it cannot be loaded, or its weights are not the ones named.
+    """
+    patchcore_digest(settings)
+    model = build_backbone(settings.backbone, settings.weights)
+    return Backbone(model, settings.layers or ("layer2", "layer3"), settings.resize, settings.crop, device)
+
+
+def patchcore_digest(settings: PatchCoreSettings) -> dict[str, str]:
+    """sha256 of the backbone's weights file; the library's name for them where no file is given; {} for ``encoder``."""
+    if settings.backbone == "encoder":
+        return {}
+    if settings.weights is None:
+        return {"weights": settings.backbone}
+    return {"weights": backbone_file(settings.weights, settings.sha256).digest()}

@@ -1,0 +1,235 @@
+"""WinCLIP (arXiv 2303.14814): windows asked about normal and abnormal, and compared with a few good images."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+
+from nand_core.detectors.base import Context, ImageBatch, check_state
+from nand_core.detectors.windows import (
+    WindowFeatures,
+    encode_windows,
+    harmonic_mean,
+    patch_grid,
+    window_index,
+)
+from nand_core.errors import NandError
+from nand_core.prompts.templates import object_name
+from nand_core.settings import Settings
+from nand_core.vlm.settings import EncoderSettings
+
+NORMAL_STATES = (
+    "{}",
+    "flawless {}",
+    "perfect {}",
+    "unblemished {}",
+    "{} without flaw",
+    "{} without defect",
+    "{} without damage",
+)
+ABNORMAL_STATES = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
+# One template stands twice in the released list, and so weighs double.
+TEMPLATES = (
+    "a cropped photo of the {}.",
+    "a close-up photo of a {}.",
+    "a close-up photo of the {}.",
+    "a bright photo of a {}.",
+    "a bright photo of the {}.",
+    "a dark photo of the {}.",
+    "a dark photo of a {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a blurry photo of the {}.",
+    "a blurry photo of a {}.",
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a photo of a small {}.",
+    "a photo of the small {}.",
+    "a photo of a large {}.",
+    "a photo of the large {}.",
+    "a photo of the {} for visual inspection.",
+    "a photo of a {} for visual inspection.",
+    "a photo of the {} for anomaly detection.",
+    "a photo of a {} for anomaly detection.",
+)
+
+
+class WinCLIPSettings(Settings):
+    """WinCLIP (shots = 0) and WinCLIP+ (shots > 0).
+
+    Attributes:
+        shots: number of good reference images, the first of a seeded shuffle of the class's training images.
+        scales: sides of the windows, in patches.
+        temperature: of the softmax.
+        normal_states, abnormal_states, templates: the prompt ensemble; every state goes into every template.
+        seed: of the shuffle.
+        encoder: an encoder of its own, published: ViT-B-16-plus-240 with laion400m_e31; null: the shared one.
+    """
+
+    kind: Literal["winclip"] = "winclip"
+    shots: int = Field(0, ge=0)
+    scales: tuple[int, ...] = Field((2, 3), min_length=1)
+    temperature: float = Field(0.07, gt=0)
+    normal_states: tuple[str, ...] = Field(NORMAL_STATES, min_length=1)
+    abnormal_states: tuple[str, ...] = Field(ABNORMAL_STATES, min_length=1)
+    templates: tuple[str, ...] = Field(TEMPLATES, min_length=1)
+    seed: int = 0
+    encoder: EncoderSettings | None = None
+
+
+class WinCLIP:
+    """Harmonic fusion of window scores; with references, the mean with their distance to the nearest good one."""
+
+    needs = frozenset({"vlm"})
+
+    def __init__(self, settings: WinCLIPSettings, context: Context) -> None:
+        self.trained = settings.shots > 0
+        self._settings = settings
+        self._context = context
+        self._text: Tensor | None = None
+        self._references: dict[str, Tensor] | None = None
+
+    def fit(self, good: Iterable[ImageBatch]) -> None:
+        """Encode the reference images.
+
+        Raises:
+            NandError: there are fewer good images than shots.
+        """
+        if not self.trained:
+            return
+        batches = list(good)
+        chosen = self._choose([image_id for batch in batches for image_id in batch.ids])
+        pictures: dict[str, Image.Image] = {}
+        for batch in batches:
+            if not set(chosen).isdisjoint(batch.ids):
+                pictures |= zip(batch.ids, batch.images(), strict=True)
+        features = self._encode([pictures[image_id] for image_id in chosen])
+        ids = torch.frombuffer(bytearray(json.dumps(chosen).encode()), dtype=torch.uint8)
+        self._references = {"ids": ids, "patches": features.patches} | {
+            f"windows_{scale}": windows
+            for scale, windows in zip(self._settings.scales, features.windows, strict=True)
+        }
+
+    @property
+    def reference_ids(self) -> list[str]:
+        """The ids of the reference images."""
+        return json.loads(bytes(self._fitted()["ids"].tolist())) if self.trained else []
+
+    def state(self) -> dict[str, Tensor]:
+        """``patches`` (k, P, C), ``windows_<scale>`` (k, W, E), and ``ids``, the references' ids as JSON in UTF-8."""
+        if not self.trained:
+            return {}
+        return {name: value.cpu().contiguous() for name, value in self._fitted().items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take stored references.
+
+        Raises:
+            NandError: they were stored with other shots, scales or another encoder.
+        """
+        if not self.trained:
+            check_state(state, {})
+            return
+        vlm, settings = self._context.vlm(), self._settings
+        h, w = patch_grid(vlm, settings.scales)
+        expected = {"ids": (None,), "patches": (settings.shots, h * w, None)} | {
+            f"windows_{s}": (settings.shots, (h - s + 1) * (w - s + 1), vlm.embed_dim)
+            for s in settings.scales
+        }
+        check_state(state, expected)
+        self._references = {name: value.to(vlm.device) for name, value in state.items()}
+
+    def maps(self, batch: ImageBatch) -> Tensor:
+        """(n, S, S) float32 in [0, 1], S the encoder's image size."""
+        return self.scores_and_maps(batch.images())[1]
+
+    def scores_and_maps(self, images: list[Image.Image]) -> tuple[Tensor, Tensor]:
+        """WinCLIP's own image scores (n,) and its maps (n, S, S)."""
+        scores, grids = self.grids(self._encode(images))
+        size = self._context.vlm().image_size
+        maps = F.interpolate(grids[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+        return scores.cpu(), maps.cpu()
+
+    def grids(self, features: WindowFeatures) -> tuple[Tensor, Tensor]:
+        """Image scores (n,) and patch scores (n, h, w)."""
+        scores, grid = self.zero_shot(features)
+        if self.trained:
+            few = self.few_shot(features)
+            return (scores + few.amax(dim=(1, 2))) / 2, (grid + few) / 2
+        return scores, grid
+
+    def zero_shot(self, features: WindowFeatures) -> tuple[Tensor, Tensor]:
+        """By the text alone: probability of abnormal for the image (n,), fused with its windows' (n, h, w)."""
+        shape = patch_grid(self._context.vlm(), self._settings.scales)
+        image = self._abnormal(features.image)
+        fused = 1 / image.view(-1, 1, 1)
+        for windows, scale in zip(features.windows, self._settings.scales, strict=True):
+            fused = fused + 1 / harmonic_mean(self._abnormal(windows), self._index(shape, scale), shape)
+        return image, (len(self._settings.scales) + 1) / fused
+
+    def few_shot(self, features: WindowFeatures) -> Tensor:
+        """By the references: mean over patches and windows of the distance to the nearest good one, (n, h, w)."""
+        references = self._fitted()
+        shape = patch_grid(self._context.vlm(), self._settings.scales)
+        total = _distance(features.patches, references["patches"]).view(-1, *shape)
+        for windows, scale in zip(features.windows, self._settings.scales, strict=True):
+            distance = _distance(windows, references[f"windows_{scale}"])
+            total = total + harmonic_mean(distance, self._index(shape, scale), shape)
+        return total / (len(self._settings.scales) + 1)
+
+    def text(self) -> Tensor:
+        """(2, E) mean embeddings of the normal and the abnormal ensemble."""
+        if self._text is None:
+            name = object_name(self._context.class_name)
+            ensembles = (self._settings.normal_states, self._settings.abnormal_states)
+            prompts = [
+                [
+                    template.format(state.format(name))
+                    for state in states
+                    for template in self._settings.templates
+                ]
+                for states in ensembles
+            ]
+            vlm = self._context.vlm()
+            self._text = torch.stack([vlm.encode_text(p, normalize=False).mean(dim=0) for p in prompts])
+        return self._text
+
+    def _abnormal(self, embeddings: Tensor) -> Tensor:
+        cosine = F.normalize(embeddings, dim=-1) @ F.normalize(self.text(), dim=-1).T
+        return (cosine / self._settings.temperature).softmax(dim=-1)[..., 1]
+
+    def _encode(self, images: list[Image.Image]) -> WindowFeatures:
+        vlm = self._context.vlm()
+        return encode_windows(
+            vlm, torch.stack([vlm.preprocess(image) for image in images]), self._settings.scales
+        )
+
+    def _index(self, shape: tuple[int, int], scale: int) -> Tensor:
+        return window_index(shape, scale).to(self._context.vlm().device)
+
+    def _choose(self, ids: list[str]) -> list[str]:
+        if len(ids) < self._settings.shots:
+            raise NandError(
+                f"winclip: shots={self._settings.shots}, but class {self._context.class_name!r} has "
+                f"{len(ids)} good training images; lower shots"
+            )
+        return random.Random(self._settings.seed).sample(sorted(ids), self._settings.shots)
+
+    def _fitted(self) -> dict[str, Tensor]:
+        if self._references is None:
+            raise NandError("winclip: no reference images yet; fit the detector or load its state first")
+        return self._references
+
+
+def _distance(embeddings: Tensor, references: Tensor) -> Tensor:
+    """(n, p, d) to (k, p, d): half the cosine distance to the nearest reference of any place, (n, p)."""
+    cosine = F.normalize(embeddings, dim=-1) @ F.normalize(references.flatten(0, 1), dim=-1).T
+    return ((1 - cosine.amax(dim=-1)) / 2).clamp(min=0)

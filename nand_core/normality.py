@@ -1,0 +1,151 @@
+"""Normality detection and suppression (Eqs. 3, 4 and 6): pure functions on tensors.
+
+An anomaly map of APRIL-GAN and the suppression map of a normality are the same computation asked about
+different texts: tokens of each layer -> linear layer -> cosine to the texts -> probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from nand_core.settings import Settings
+
+MAP_SIZE = 256
+
+Combine = Literal["mean", "sum", "max"]
+
+
+class SuppressionSettings(Settings):
+    """How the layers' maps become a suppression map.
+
+    Attributes:
+        combine: over the layers; the paper's sum is clipped to 1, a suppression map must lie in [0, 1].
+        dilation: side of a maximum filter over the map, odd, in pixels of 256 x 256; 0 is off. Suppression
+            maps are tighter than anomaly maps: without it a rim of anomaly can stay around the region.
+        competing: let the class's other known groups take part in the softmax.
+    """
+
+    combine: Combine = "mean"
+    dilation: int = Field(0, ge=0, lt=MAP_SIZE)
+    competing: bool = False
+
+    @field_validator("dilation")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value and value % 2 == 0:
+            raise ValueError("dilation must be odd, or 0 for none")
+        return value
+
+
+def text_feature(embeddings: Tensor) -> Tensor:
+    """Eq. 3: (n, E) sentence embeddings -> (E,), the unit mean of the unit embeddings."""
+    return F.normalize(F.normalize(embeddings, dim=-1).mean(dim=0), dim=-1)
+
+
+def layer_logits(
+    features: Sequence[Tensor], linear: Sequence[nn.Module], text: Tensor, scale: float
+) -> list[Tensor]:
+    """Scaled cosine of every patch token to every text.
+
+    Args:
+        features: one (N, C_l, h_l, w_l) a layer.
+        linear: one layer C_l -> E each.
+        text: (K, E) unit text features.
+        scale: the inverse softmax temperature.
+
+    Returns:
+        One (N, K, h_l, w_l) float32 a layer.
+    """
+    logits = []
+    for tokens, project in zip(features, linear, strict=True):
+        joint = F.normalize(project(tokens.movedim(1, -1)), dim=-1)
+        logits.append((scale * joint @ text.T).movedim(-1, 1))
+    return logits
+
+
+def layer_probabilities(logits: Sequence[Tensor], size: int) -> Tensor:
+    """Up-sample logits (bilinear, corners aligned) and take the softmax over the texts.
+
+    Returns:
+        (L, N, K, size, size).
+    """
+    up = [F.interpolate(x, size=(size, size), mode="bilinear", align_corners=True) for x in logits]
+    return torch.stack(up).softmax(dim=2)
+
+
+def combine(maps: Tensor, how: Combine) -> Tensor:
+    """(L, N, H, W) -> (N, H, W): the layers' mean, sum (up to L) or maximum."""
+    return maps.amax(dim=0) if how == "max" else getattr(maps, how)(dim=0)
+
+
+def text_map(
+    features: Sequence[Tensor],
+    linear: Sequence[nn.Module],
+    text: Tensor,
+    scale: float,
+    how: Combine,
+    size: int,
+) -> Tensor:
+    """Eq. 4: the probability of the *first* of the texts (K, E) at every position, (N, size, size)."""
+    probabilities = layer_probabilities(layer_logits(features, linear, text, scale), size)
+    return combine(probabilities[:, :, 0], how)
+
+
+def suppression_map(
+    features: Sequence[Tensor],
+    linear: Sequence[nn.Module],
+    f_add: Tensor,
+    f_nor: Tensor,
+    scale: float,
+    settings: SuppressionSettings,
+    others: Tensor | None = None,
+) -> Tensor:
+    """Where the normality described by ``f_add`` (E,) is seen, rather than plain normality ``f_nor`` (E,).
+
+    Args:
+        others: (M, E) text features of the class's other known groups; used if ``settings.competing``.
+
+    Returns:
+        (N, 256, 256) float32 in [0, 1].
+    """
+    text = torch.stack([f_add, f_nor])
+    if settings.competing and others is not None:
+        text = torch.cat([text, others])
+    found = text_map(features, linear, text, scale, settings.combine, MAP_SIZE).clamp(0, 1)
+    if settings.dilation:
+        found = F.max_pool2d(found[:, None], settings.dilation, stride=1, padding=settings.dilation // 2)[
+            :, 0
+        ]
+    return found
+
+
+def suppress(anomaly: Tensor, suppression: Tensor, alpha: float = 1.0) -> Tensor:
+    """Eq. 6: A * (1 - alpha * A_sup); alpha = 0 gives ``anomaly`` back bit for bit."""
+    return anomaly * (1 - alpha * suppression)
+
+
+def union(suppressions: Sequence[Tensor]) -> Tensor:
+    """1 - prod(1 - A_sup): several normalities in turn. One map comes back as it is; the order has no effect."""
+    # Sorting per position makes the rounding independent of the order too.
+    first, *rest = torch.stack(list(suppressions)).sort(dim=0).values
+    for other in rest:
+        first = first + other * (1 - first)
+    return first
+
+
+def image_score(anomaly: Tensor) -> Tensor:
+    """(N, H, W) -> (N,): the maximum of the map."""
+    return anomaly.amax(dim=(-2, -1))
+
+
+def resize_maps(maps: Tensor, size: int = MAP_SIZE) -> Tensor:
+    """(N, H, W) maps of the whole image -> (N, size, size), bilinear; unchanged if they have that size."""
+    if maps.shape[-2:] == (size, size):
+        return maps
+    return F.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]

@@ -1,0 +1,203 @@
+"""The vision-language model: encode an image once, ask about it many times.
+
+An open_clip model gives patch tokens after chosen blocks; one linear layer for each brings them into the space
+of the texts (APRIL-GAN, arXiv 2305.17382). Named models, JSON configs and the embedded model take the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from nand_core.errors import NandError
+from nand_core.vlm.build import block_widths, build_model, load_linear, load_weights
+from nand_core.vlm.device import pick_device
+from nand_core.vlm.settings import EncoderSettings
+from nand_core.vlm.sources import encoder_digest, model_config, weight_files
+
+__all__ = ["VLM", "EncoderSettings", "ImageFeatures", "encoder_digest", "load_vlm"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """The encoding of N images.
+
+    Attributes:
+        layers: per chosen block (N, C_l, h_l, w_l) float32, the raw residual stream without the class token.
+        pooled: (N, E) float32, unit image embeddings.
+    """
+
+    layers: tuple[Tensor, ...]
+    pooled: Tensor
+
+
+class VLM:
+    """Image and text towers with their linear layers.
+
+    Attributes:
+        image_size: side of the square input in pixels.
+        layers: 1-based numbers of the blocks used.
+        embed_dim: E, the width of the joint space.
+        logit_scale: factor on the cosines before the softmax.
+        device: where the towers run.
+        model: the open_clip model, in evaluation mode.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Callable[[list[str]], Tensor],
+        linear: nn.ModuleList | None,
+        *,
+        image_size: int,
+        layers: tuple[int, ...],
+        depth: int,
+        embed_dim: int,
+        logit_scale: float,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int,
+    ) -> None:
+        self.model = model.to(device).eval().requires_grad_(False)
+        self._linear = linear if linear is None else linear.to(device).eval().requires_grad_(False)
+        self._tokenizer = tokenizer
+        self.image_size = image_size
+        self.layers = layers
+        self.embed_dim = embed_dim
+        self.logit_scale = logit_scale
+        self.device = device
+        self.batch_size = batch_size
+        self._dtype = dtype
+        # The last block is always asked for: open_clip's ResNet stops at the last one asked for, and what it
+        # pools would be the wrong one. It is dropped again where it was not chosen.
+        self._indices = [*(layer - 1 for layer in layers), depth - 1]
+        self._mean = torch.tensor(mean).view(3, 1, 1)
+        self._std = torch.tensor(std).view(3, 1, 1)
+
+    @property
+    def linear(self) -> nn.ModuleList:
+        """One ``nn.Linear`` C_l -> E per chosen block.
+
+        Raises:
+            NandError: the encoder was loaded without linear layers.
+        """
+        if self._linear is None:
+            raise NandError(
+                "encoder.linear_layers: not set, but normality detection needs an APRIL-GAN checkpoint"
+            )
+        return self._linear
+
+    def autocast(self) -> AbstractContextManager:
+        """The precision in which the towers run."""
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """An RGB image -> (3, S, S) float32: bicubic resize without keeping the aspect, mean and std."""
+        small = image.convert("RGB").resize((self.image_size, self.image_size), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+        return (pixels - self._mean) / self._std
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> ImageFeatures:
+        """(N, 3, S, S) preprocessed images -> their features, on the encoder's device."""
+        parts = [self._encode_batch(part.to(self.device)) for part in pixels.split(self.batch_size)]
+        layers = tuple(torch.cat(blocks) for blocks in zip(*(part.layers for part in parts), strict=True))
+        return ImageFeatures(layers, torch.cat([part.pooled for part in parts]))
+
+    def _encode_batch(self, pixels: Tensor) -> ImageFeatures:
+        with self.autocast():
+            out = self.model.visual.forward_intermediates(pixels, indices=self._indices, output_fmt="NCHW")
+        blocks = out["image_intermediates"][: len(self.layers)]
+        return ImageFeatures(
+            tuple(block.float() for block in blocks), F.normalize(out["image_features"].float(), dim=-1)
+        )
+
+    @torch.no_grad()
+    def encode_text(self, sentences: Sequence[str], normalize: bool = True) -> Tensor:
+        """n sentences -> (n, E) float32, unit vectors unless ``normalize`` is off."""
+        tokens = self._tokenizer(list(sentences))
+        with self.autocast():
+            parts = [self.model.encode_text(part.to(self.device)).float() for part in tokens.split(256)]
+        embeddings = torch.cat(parts)
+        return F.normalize(embeddings, dim=-1) if normalize else embeddings
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words that the tokenizer does not know; none for byte-pair tokenizers, which know all."""
+        unknown = getattr(self._tokenizer, "unknown_words", None)
+        return unknown(text) if unknown else []
+
+
+def load_vlm(settings: EncoderSettings) -> VLM:
+    """Build the encoder from its files.
+
+    Raises:
+        NandError: a file is missing, has another sha256, is no plain weights file, or does not fit the model;
+            or the device is not there.
+    """
+    device = pick_device(settings.device)
+    files = {file.key: file for file in weight_files(settings, download=True)}
+    for file in files.values():
+        if file.sha256 or not file.present:
+            file.digest()
+    config = model_config(settings)
+    size = settings.image_size or config["vision_cfg"]["image_size"]
+    preprocess = config.get("preprocess_cfg") or {}
+    model = build_model(config, size)
+    widths = block_widths(model.visual, size)
+    layers = settings.layers or tuple(config.get("layers") or (len(widths) * q // 4 for q in (1, 2, 3, 4)))
+    if layers[-1] > len(widths):
+        raise NandError(f"encoder.layers: {layers[-1]} asked for, {settings.model} has {len(widths)} blocks")
+    load_weights(model, files["pretrained"].path)
+    linear = None
+    if "linear_layers" in files:
+        linear = load_linear(
+            files["linear_layers"].path, [widths[i - 1] for i in layers], config["embed_dim"]
+        )
+    return VLM(
+        model,
+        _tokenizer(settings, config, files["vocabulary"].path if "vocabulary" in files else None),
+        linear,
+        image_size=size,
+        layers=layers,
+        depth=len(widths),
+        embed_dim=config["embed_dim"],
+        logit_scale=settings.logit_scale or config.get("logit_scale") or 100.0,
+        mean=preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN,
+        std=preprocess.get("std") or open_clip.OPENAI_DATASET_STD,
+        device=device,
+        dtype=_dtype(settings.precision, device),
+        batch_size=settings.batch_size,
+    )
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        precision = "fp32" if device.type == "cpu" else "bf16"
+    return DTYPES[precision]
+
+
+def _tokenizer(
+    settings: EncoderSettings, config: dict[str, Any], vocabulary: Path | None
+) -> Callable[[list[str]], Tensor]:
+    length = config["text_cfg"].get("context_length", 77)
+    if vocabulary is not None:
+        from nand_core.vlm.words import WordTokenizer
+
+        return WordTokenizer.load(vocabulary, length)
+    if settings.config_path is not None:
+        return open_clip.SimpleTokenizer(context_length=length)
+    return open_clip.get_tokenizer(settings.model)

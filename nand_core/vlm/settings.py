@@ -1,0 +1,58 @@
+"""Which encoder to use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from nand_core.settings import Settings
+
+EMBEDDED = Path(__file__).parent / "embedded"
+
+
+class EncoderSettings(Settings):
+    """An open_clip model and the linear layers that bring its patch tokens into the joint space.
+
+    Attributes:
+        model: ``embedded``, an open_clip model name, or the path of an open_clip config (.json).
+        pretrained: an open_clip tag, or the path of a weights file; null for the embedded model.
+        linear_layers: path of an APRIL-GAN checkpoint; null: the embedded model's own, else none
+            (enough for WinCLIP and PatchCore, not for normality detection).
+        sha256: expected digests by file: config, pretrained, linear_layers, vocabulary.
+        image_size: side of the square input in pixels; null: the model's own.
+        layers: 1-based blocks whose tokens are used; null: the config's, else the ends of the four quarters
+            of the tower (6, 12, 18, 24 of ViT-L). For open_clip's ResNets block 1 is the stem.
+        logit_scale: factor on the cosines; null: the config's, else 100.
+        precision: of the towers; ``auto`` is fp32 on a CPU and bf16 on a GPU. Logits are always float32.
+        device: auto, cpu, cuda or cuda:N.
+        batch_size: images encoded at a time.
+    """
+
+    model: str = "embedded"
+    pretrained: str | None = None
+    linear_layers: str | None = None
+    sha256: dict[Literal["config", "pretrained", "linear_layers", "vocabulary"], str] = Field(
+        default_factory=dict
+    )
+    image_size: int | None = Field(None, gt=0)
+    layers: tuple[int, ...] | None = None
+    logit_scale: float | None = Field(None, gt=0)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    batch_size: int = Field(16, gt=0)
+
+    @field_validator("layers")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or value[0] < 1 or list(value) != sorted(set(value))):
+            raise ValueError("layers are 1-based block numbers in ascending order, e.g. [6, 12, 18, 24]")
+        return value
+
+    @property
+    def config_path(self) -> Path | None:
+        """The JSON config, or None for a model that open_clip knows by name."""
+        if self.model == "embedded":
+            return EMBEDDED / "config.json"
+        return Path(self.model) if self.model.endswith(".json") else None

@@ -1,0 +1,117 @@
+"""The files that an encoder is made of: its config, weights, linear layers and vocabulary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from huggingface_hub import try_to_load_from_cache
+
+from nand_core.errors import NandError, nearest
+from nand_core.vlm.settings import EMBEDDED, EncoderSettings
+from nand_core.vlm.weights import WeightFile
+
+
+def model_config(settings: EncoderSettings) -> dict[str, Any]:
+    """The open_clip config of the model, with ``preprocess_cfg`` where the config or the tag has one.
+
+    Raises:
+        NandError: no such model or config file, or the file is no open_clip config.
+    """
+    path = settings.config_path
+    if path is None:
+        config = open_clip.get_model_config(settings.model)
+        if config is None:
+            raise NandError(
+                f"encoder.model: no model {settings.model!r}{nearest(settings.model, _known_models())}"
+            )
+        tag = open_clip.get_pretrained_cfg(settings.model, settings.pretrained or "")
+        return config | {"preprocess_cfg": {key: tag[key] for key in ("mean", "std") if tag.get(key)}}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NandError(f"encoder.model: no config file {path}") from None
+    except ValueError as error:
+        raise NandError(f"{path}: not a JSON file ({error})") from None
+    if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
+        raise NandError(f"{path}: not an open_clip config; it needs embed_dim, vision_cfg and text_cfg")
+    return config
+
+
+def weight_files(settings: EncoderSettings, download: bool = False) -> list[WeightFile]:
+    """Every file that the encoder is made of, without loading any.
+
+    Args:
+        download: fetch the weights of an open_clip tag where they are not in its cache yet.
+    """
+    files: dict[str, tuple[str, Path | None]] = {}
+    config = settings.config_path
+    embedded = settings.model == "embedded"
+    if config is None:
+        model_config(settings)
+    else:
+        files["config"] = (settings.model, config)
+        vocabulary = model_config(settings).get("tokenizer") if config.is_file() else None
+        if vocabulary:
+            files["vocabulary"] = (vocabulary, config.parent / vocabulary)
+    if settings.pretrained is None and not embedded:
+        raise NandError(
+            f"encoder.pretrained: {settings.model} needs weights; name an open_clip tag"
+            f" ({', '.join(open_clip.list_pretrained_tags_by_model(settings.model)) or 'none for this model'})"
+            " or the path of a weights file"
+        )
+    if settings.pretrained is None:
+        files["pretrained"] = ("embedded", EMBEDDED / "model.safetensors")
+    else:
+        name = settings.pretrained
+        tag = None if config is not None else open_clip.get_pretrained_cfg(settings.model, name)
+        files["pretrained"] = (name, _tag_path(settings.model, name, tag, download) if tag else Path(name))
+    if settings.linear_layers is not None:
+        files["linear_layers"] = (settings.linear_layers, Path(settings.linear_layers))
+    elif embedded:
+        files["linear_layers"] = ("embedded", EMBEDDED / "linear.safetensors")
+    unused = sorted(settings.sha256.keys() - files.keys())
+    if unused:
+        raise NandError(
+            f"encoder.sha256: {', '.join(unused)} given, this encoder has only {', '.join(files)}"
+        )
+    return [WeightFile(key, wanted, path, settings.sha256.get(key)) for key, (wanted, path) in files.items()]
+
+
+def encoder_digest(settings: EncoderSettings) -> dict[str, str]:
+    """The sha256 of every file of the encoder by its key, without loading the model.
+
+    Raises:
+        NandError: a file is missing, or is not the one named in ``settings.sha256``.
+    """
+    return {file.key: file.digest() for file in weight_files(settings, download=True)}
+
+
+def _known_models() -> list[str]:
+    return ["embedded", *open_clip.list_models()]
+
+
+def _tag_path(model: str, name: str, tag: dict[str, Any], download: bool) -> Path | None:
+    """Where open_clip keeps the weights of a tag; None if they are not here."""
+    if download:
+        try:
+            return Path(open_clip.download_pretrained(tag))
+        except Exception as error:  # every HTTP and hub library has its own
+            raise NandError(
+                f"encoder.pretrained: the weights {name!r} of {model} are not here and could not be fetched "
+                f"({str(error).splitlines()[0][:120]}); set encoder.pretrained to the path of a downloaded file"
+            ) from error
+    return _cached(tag)
+
+
+def _cached(tag: dict[str, Any]) -> Path | None:
+    repository, _, file = tag.get("hf_hub", "").rpartition("/")
+    names = [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    for name in names if repository else []:
+        found = try_to_load_from_cache(repository, name)
+        if isinstance(found, str):
+            return Path(found)
+    url_copy = Path("~/.cache/clip").expanduser() / tag.get("url", "").rpartition("/")[2]
+    return url_copy if url_copy.is_file() else None

@@ -1,0 +1,81 @@
+"""A tokenizer over whole words, for text towers with a small vocabulary of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from nand_core.errors import NandError
+
+_VOWELS = set("aeiouy")
+
+
+def split_words(text: str) -> list[str]:
+    """Lower-case words; everything that is not a letter separates."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def stem(word: str) -> str:
+    """Strip plural, -ed and -ing endings: ``scratches`` and ``scratching`` both give ``scratch``."""
+    for ending in ("ing", "ed", "es", "s"):
+        root = word[: -len(ending)]
+        if (
+            word.endswith(ending)
+            and len(root) >= 3
+            and _VOWELS & set(root)
+            and not (ending == "s" and root[-1] in "su")
+        ):
+            word = root
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in _VOWELS | set("ls"):
+        word = word[:-1]
+    return word[:-1] if len(word) > 3 and word[-1] == "e" else word
+
+
+class WordTokenizer:
+    """Texts to word ids as open_clip's text tower takes them.
+
+    Id 0 pads, 1 stands for a word outside the vocabulary, ``2 + i`` for ``vocabulary[i]`` (a stem), and the
+    highest id ends a text: open_clip pools at the argmax. Longer texts are cut to ``context_length``.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], context_length: int) -> None:
+        self.vocabulary = tuple(vocabulary)
+        self.context_length = context_length
+        self.end_id = len(self.vocabulary) + 2
+        self._ids = {word: i + 2 for i, word in enumerate(self.vocabulary)}
+
+    @classmethod
+    def load(cls, path: Path, context_length: int) -> WordTokenizer:
+        """From a text file with one stem a line.
+
+        Raises:
+            NandError: there is no such file, or it is empty.
+        """
+        path = Path(path)
+        words = path.read_text(encoding="utf-8").split() if path.is_file() else []
+        if not words:
+            raise NandError(f"{path}: no vocabulary; the file needs one word stem a line")
+        return cls(words, context_length)
+
+    @property
+    def vocab_size(self) -> int:
+        return self.end_id + 1
+
+    def __call__(self, texts: str | Sequence[str]) -> torch.Tensor:
+        """Token ids, int64 (n, context_length)."""
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        tokens = torch.zeros(len(texts), self.context_length, dtype=torch.long)
+        for row, text in zip(tokens, texts, strict=True):
+            ids = [self._ids.get(stem(word), 1) for word in split_words(text)[: self.context_length - 1]]
+            row[: len(ids) + 1] = torch.tensor([*ids, self.end_id])
+        return tokens
+
+    def unknown(self, text: str) -> list[str]:
+        """The words of ``text`` that the text tower has never seen, in order, each once."""
+        return list(dict.fromkeys(w for w in split_words(text) if stem(w) not in self._ids))
+
+    unknown_words = unknown
