@@ -1,0 +1,90 @@
+"""The LLM prompt generator: ask, judge what came back, ask once more."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nand_core.errors import NandError
+from nand_core.prompts import instruction
+from nand_core.prompts.clean import checked_phrase, usable
+from nand_core.prompts.openai_client import Answer, open_chat
+from nand_core.prompts.settings import OpenAISettings
+from nand_core.prompts.templates import ABNORMAL_STATES, fill, object_name
+
+#: Asked for beyond the number wanted, so that one poor phrase costs no second request.
+SPARE = 2
+_TEMPLATE_WORDS = ("photo", "photograph", "image", "picture")
+
+
+@dataclass(frozen=True)
+class Generated:
+    phrases: tuple[str, ...]
+    tokens: dict[str, int] | None
+
+
+def generate_phrases(
+    class_name: str, group: str, count: int, settings: OpenAISettings, *, other_names: Iterable[str] = ()
+) -> Generated:
+    """``count`` phrases for ``group`` from the model; those with one of ``other_names`` or of the generic
+    abnormal states in them are rejected.
+
+    One request, and a second one where the first gave too few usable phrases. Raises NandError for a refusal,
+    for too few phrases after both (with an excerpt of the answer), and where :class:`Chat` does.
+    """
+    where = f"prompts of {class_name}/{group}"
+    name, text = object_name(class_name).lower(), checked_phrase(group, f"normality of {class_name}")
+    # A phrase that means any damage would make every anomaly of the class normal.
+    foreign = foreign_names(
+        [*other_names, *_TEMPLATE_WORDS, *fill(ABNORMAL_STATES, name)], f"{name} {text} {name}"
+    )
+    messages = [_message("user", instruction.first_request(name, text, count + SPARE))]
+    good: list[str] = []
+    tokens: dict[str, int] = {}
+    with open_chat(settings, where) as chat:
+        for _ in range(2):
+            answer = chat.ask(messages, instruction.SCHEMA)
+            for kind, number in (answer.tokens or {}).items():
+                tokens[kind] = tokens.get(kind, 0) + number
+            if answer.refusal:
+                raise NandError(f"{where}: {settings.model} refused: {answer.refusal!r}; {_WAY_OUT}")
+            found = [p for p in usable(phrases_in(answer)) if not (foreign and foreign.search(p))]
+            good = list(dict.fromkeys([*good, *found]))
+            if len(good) >= count:
+                return Generated(tuple(good[:count]), tokens or None)
+            messages = [
+                *messages,
+                _message("assistant", (answer.content or "")[:2000]),
+                _message("user", instruction.second_request(len(good), count - len(good) + SPARE)),
+            ]
+    raise NandError(
+        f"{where}: {settings.model} gave {len(good)} of {count} usable phrases in two answers, "
+        f"lastly {answer.shown!r}; {_WAY_OUT}"
+    )
+
+
+_WAY_OUT = "write the phrases under prompts.explicit or choose another prompts.openai.model"
+
+
+def phrases_in(answer: Answer) -> list[str]:
+    """The strings of ``{"phrases": [...]}``, which may stand in a code fence; [] for any other shape."""
+    content = answer.content or ""
+    try:
+        data = json.loads(content[content.find("{") : content.rfind("}") + 1])
+    except (ValueError, RecursionError):
+        return []
+    phrases = data.get("phrases") if isinstance(data, dict) else None
+    return [p for p in phrases if isinstance(p, str)] if isinstance(phrases, list) else []
+
+
+def foreign_names(names: Iterable[str], own: str) -> re.Pattern[str] | None:
+    """Finds any of ``names`` as whole words, plural or not; names that stand in ``own`` are allowed."""
+    words = {object_name(n).lower() for n in names}
+    foreign = sorted(n for n in words if n and not re.search(rf"\b{re.escape(n)}\b", own))
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, foreign))})(?:s|es)?\b") if foreign else None
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
