@@ -1,0 +1,246 @@
+"""The protocol (paper, section 4): re-labelling by group, image AUROC, class and detector means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+from sklearn.metrics import roc_auc_score
+
+from nand_core.errors import NandError, nearest
+from nand_core.settings import Settings
+
+AUROC_COLUMNS = [
+    "detector", "class", "group",
+    "auroc_before", "auroc_after", "gain_low", "gain_high",
+    "n_normal", "n_abnormal",
+]  # fmt: skip
+SCORE_COLUMNS = ["detector", "class", "group", "id", "type", "label", "score_before", "score_after"]
+
+WORSE = -0.5
+"""A group whose gain (AUROC points) lies below this counts as worse."""
+
+_BLOCK = 1 << 21  # bootstrap weights held at once: bounds the memory whatever the number of images
+
+
+class EvaluationSettings(Settings):
+    """How a normality addition is judged."""
+
+    alpha: float = Field(1.0, ge=0, le=1, description="strength of the suppression, A * (1 - alpha * A_sup)")
+    bootstrap: int = Field(1000, ge=1, description="draws of the bootstrap over images")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")
+    level: float = Field(95.0, gt=0, lt=100, description="level of the interval in percent")
+
+
+def labels(rows: pd.DataFrame, group: str) -> NDArray[np.int64]:
+    """Labels of a class's test images once ``group`` counts as normal.
+
+    Args:
+        rows: manifest rows (columns ``class``, ``type``, ``group``) of one class's test images.
+        group: the group whose normality was added.
+
+    Returns:
+        (n,) 0 for good images and the group's, 1 for every other, types that belong to no group included.
+
+    Raises:
+        NandError: no image belongs to ``group``.
+    """
+    known = set(rows["group"]) - {""}
+    if group not in known:
+        raise NandError(f"{_where(rows, group)}: no test image belongs to this group{nearest(group, known)}")
+    normal = (rows["type"] == "good") | (rows["group"] == group)
+    return (~normal).to_numpy(dtype=np.int64)
+
+
+def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Image-level AUROC in percent (0-100); ties count half.
+
+    Raises:
+        NandError: one of the two labels is missing, or a score is not finite.
+    """
+    labels, scores = _check(labels, scores)
+    return 100.0 * float(roc_auc_score(labels, scores))
+
+
+def gain_interval(
+    labels: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 95.0,
+) -> tuple[float, float]:
+    """Percentile interval of AUROC(after) - AUROC(before), in AUROC points.
+
+    Paired bootstrap over images, stratified by label: a draw takes the same images for both scores.
+    Every image's count in a draw is its weight in the Mann-Whitney statistic, so nothing is sorted twice.
+
+    Raises:
+        NandError: as :func:`auroc`.
+    """
+    labels, before = _check(labels, before)
+    _, after = _check(labels, after)
+    n_normal, n_abnormal = int(np.sum(labels == 0)), int(np.sum(labels == 1))
+    rng_normal, rng_abnormal = np.random.default_rng(seed).spawn(2)
+    block = max(1, _BLOCK // len(labels))
+    gains = []
+    for start in range(0, draws, block):
+        size = min(block, draws - start)
+        normal = _counts(rng_normal, n_normal, size)
+        abnormal = _counts(rng_abnormal, n_abnormal, size)
+        gains.append(
+            weighted_auroc(labels, after, normal, abnormal) - weighted_auroc(labels, before, normal, abnormal)
+        )
+    tail = (100.0 - level) / 2
+    low, high = np.percentile(np.concatenate(gains), [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def weighted_auroc(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], normal: NDArray, abnormal: NDArray
+) -> NDArray[np.float64]:
+    """AUROC in percent for many weightings of the same images.
+
+    Args:
+        labels, scores: (n,) of the images; a normal image has label 0.
+        normal: (draws, n_normal) weights of the normal images, in their order in ``scores``.
+        abnormal: (draws, n_abnormal) weights of the abnormal images.
+
+    Returns:
+        (draws,) equal to scikit-learn's ``roc_auc_score`` with these sample weights.
+    """
+    negative, positive = scores[labels == 0], scores[labels == 1]
+    order = np.argsort(negative, kind="stable")
+    ranked = negative[order]
+    below = np.zeros((len(normal), len(order) + 1))
+    np.cumsum(normal[:, order], axis=1, out=below[:, 1:])
+    # weight of the normal images below each abnormal one; those that tie with it count half
+    wins = below[:, np.searchsorted(ranked, positive, "left")]
+    wins = wins + below[:, np.searchsorted(ranked, positive, "right")]
+    pairs = below[:, -1] * abnormal.sum(axis=1)
+    return 100.0 * np.einsum("dp,dp->d", wins, abnormal, dtype=np.float64) / (2.0 * pairs)
+
+
+def evaluate_group(
+    detector: str,
+    rows: pd.DataFrame,
+    group: str,
+    before: ArrayLike,
+    after: ArrayLike,
+    settings: EvaluationSettings,
+) -> dict[str, object]:
+    """One row of the AUROC table (``AUROC_COLUMNS``): a detector on one class, with one group added.
+
+    Args:
+        detector: the detector's name.
+        rows: manifest rows of the class's test images, in the order of the scores.
+        group: the group whose normality was added.
+        before, after: (n,) image scores, the maxima of A and of A_final.
+        settings: the bootstrap's draws, seed and level.
+
+    Raises:
+        NandError: unknown group, a label without an image, scores that do not fit; names class and group.
+    """
+    truth = labels(rows, group)
+    try:
+        first, second = auroc(truth, before), auroc(truth, after)
+    except NandError as error:
+        raise NandError(f"{_where(rows, group)}, detector {detector!r}: {error}") from None
+    low, high = gain_interval(
+        truth, before, after, draws=settings.bootstrap, seed=settings.seed, level=settings.level
+    )
+    values = [
+        detector, _class_name(rows), group,
+        first, second, low, high,
+        int(np.sum(truth == 0)), int(np.sum(truth == 1)),
+    ]  # fmt: skip
+    return dict(zip(AUROC_COLUMNS, values, strict=True))
+
+
+def score_rows(
+    detector: str, rows: pd.DataFrame, group: str, before: ArrayLike, after: ArrayLike
+) -> pd.DataFrame:
+    """The image scores behind :func:`evaluate_group`, one row an image (``SCORE_COLUMNS``)."""
+    values = {
+        "detector": detector,
+        "class": rows["class"].to_numpy(),
+        "group": group,
+        "id": rows["path"].to_numpy(),
+        "type": rows["type"].to_numpy(),
+        "label": labels(rows, group),
+        "score_before": np.asarray(before, dtype=np.float64),
+        "score_after": np.asarray(after, dtype=np.float64),
+    }
+    return pd.DataFrame(values, columns=SCORE_COLUMNS)
+
+
+def class_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A class's figures, means over its groups.
+
+    Returns:
+        Columns detector, class, auroc_before, auroc_after, gain, groups, groups_worse; one row a class.
+    """
+    marked = table.assign(worse=(table["auroc_after"] - table["auroc_before"]) < WORSE)
+    means = marked.groupby(["detector", "class"], as_index=False).agg(
+        auroc_before=("auroc_before", "mean"),
+        auroc_after=("auroc_after", "mean"),
+        groups=("group", "size"),
+        groups_worse=("worse", "sum"),
+    )
+    means.insert(4, "gain", means["auroc_after"] - means["auroc_before"])
+    return means
+
+
+def aggregate(table: pd.DataFrame) -> dict[str, dict[str, float | int]]:
+    """A detector's figures: mean over classes of the mean over each class's groups.
+
+    Args:
+        table: rows with detector, class, group, auroc_before, auroc_after in percent.
+
+    Returns:
+        ``{detector: {auroc_before, auroc_after, gain, groups, groups_worse}}``, worse as in ``WORSE``.
+    """
+    return {
+        str(detector): {
+            "auroc_before": float(classes["auroc_before"].mean()),
+            "auroc_after": float(classes["auroc_after"].mean()),
+            "gain": float(classes["gain"].mean()),
+            "groups": int(classes["groups"].sum()),
+            "groups_worse": int(classes["groups_worse"].sum()),
+        }
+        for detector, classes in class_table(table).groupby("detector")
+    }
+
+
+def _check(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    labels, scores = np.asarray(labels, dtype=np.int64), np.asarray(scores, dtype=np.float64)
+    if labels.shape != scores.shape or labels.ndim != 1:
+        raise NandError(f"{scores.shape} scores for {labels.shape} labels: expected one score an image")
+    if not np.isfinite(scores).all():
+        raise NandError(f"{int(np.sum(~np.isfinite(scores)))} of {len(scores)} scores are not finite")
+    n_normal, n_abnormal = int(np.sum(labels == 0)), int(np.sum(labels == 1))
+    if not n_normal or not n_abnormal:
+        raise NandError(
+            f"AUROC needs normal and abnormal images, but there are {n_normal} normal "
+            f"and {n_abnormal} abnormal; add images of another anomaly type or leave this group out"
+        )
+    return labels, scores
+
+
+def _counts(rng: np.random.Generator, n: int, draws: int) -> NDArray[np.int64]:
+    """How often each of ``n`` images is in each of ``draws`` samples with replacement: (draws, n)."""
+    picks = rng.integers(0, n, size=(draws, n)) + n * np.arange(draws)[:, None]
+    return np.bincount(picks.ravel(), minlength=draws * n).reshape(draws, n)
+
+
+def _class_name(rows: pd.DataFrame) -> str:
+    names = sorted(set(rows["class"]))
+    if len(names) != 1:
+        raise NandError(f"expected the test images of one class, got {names or 'none'}")
+    return names[0]
+
+
+def _where(rows: pd.DataFrame, group: str) -> str:
+    return f"class {'/'.join(sorted(set(rows['class'])))!r}, group {group!r}"

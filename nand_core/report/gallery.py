@@ -1,0 +1,155 @@
+"""The images that show what an addition did: those it was meant for, and those that it spoiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nand_core.artifacts.maps import MapFile
+from nand_core.datasets.images import read_image, read_mask
+from nand_core.errors import NandError
+from nand_core.normality import suppress
+from nand_core.report.inputs import ReportInputs, ReportSettings
+from nand_core.report.panels import ANOMALY, SUPPRESSION, fitted, heat, mask_panel, photo
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: its title, its data URI ("" for a missing mask) and its size in pixels."""
+
+    title: str
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its maps.
+
+    ``rank_before`` and ``rank_after`` are the shares of the class's good test images, in percent, that score
+    lower than this image: a score has no unit, but its place among the good ones says what it means.
+    """
+
+    id: str
+    type: str
+    score_before: float
+    score_after: float
+    rank_before: float
+    rank_after: float
+    panels: list[Panel]
+
+
+def most_changed(scores: pd.DataFrame, group: str, groups: dict[str, str], count: int) -> pd.DataFrame:
+    """The rows of the added group's images whose score fell most.
+
+    Args:
+        scores: score rows of one detector, class and group.
+        groups: image id -> group.
+    """
+    rows = scores[scores["id"].map(groups) == group]
+    fall = rows["score_before"] - rows["score_after"]
+    return _largest(rows, fall, count)
+
+
+def most_spoiled(scores: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The rows of still abnormal images that lost the largest part of their score."""
+    rows = scores[(scores["label"] == 1) & (scores["score_before"] > 0)]
+    return _largest(rows, 1 - rows["score_after"] / rows["score_before"], count)
+
+
+def _largest(rows: pd.DataFrame, fall: pd.Series, count: int) -> pd.DataFrame:
+    ordered = rows.assign(fall=fall).sort_values(["fall", "id"], ascending=[False, True])
+    return ordered[ordered["fall"] > 0].head(count)
+
+
+class Gallery:
+    """Examples of a run; images and masks are encoded once, however many detectors show them."""
+
+    def __init__(self, inputs: ReportInputs, settings: ReportSettings) -> None:
+        self.inputs, self.settings = inputs, settings
+        self._pictures: dict[str, list[Panel]] = {}
+
+    @cached_property
+    def _images(self) -> dict[str, dict[str, object]]:
+        return self.inputs.manifest.set_index("path", drop=False).to_dict("index")
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        return dict(zip(self.inputs.manifest["path"], self.inputs.manifest["group"], strict=True))
+
+    def examples(self, detector: str, class_name: str, group: str) -> tuple[list[Example], list[Example]]:
+        """The most changed of the group's images, and the most spoiled of the other anomalies."""
+        table = self.inputs.scores
+        own = (table["detector"] == detector) & (table["class"] == class_name) & (table["group"] == group)
+        scores = table[own]
+        chosen = most_changed(scores, group, self.groups, self.settings.gallery)
+        spoiled = most_spoiled(scores, self.settings.gallery)
+        if not len(chosen) + len(spoiled):
+            return [], []
+        base = _Maps(self.inputs.artifacts / "base_maps" / detector / f"{class_name}.npz")
+        suppression = _Maps(self.inputs.artifacts / "suppression" / class_name / f"{group}.npz")
+        good = scores[scores["type"] == "good"]
+
+        def example(row: dict) -> Example:
+            before, after = row["score_before"], row["score_after"]
+            return Example(
+                row["id"],
+                row["type"],
+                before,
+                after,
+                _share_below(good["score_before"], before),
+                _share_below(good["score_after"], after),
+                self._panels(row["id"], base[row["id"]], suppression[row["id"]]),
+            )
+
+        return tuple([example(row) for row in rows.to_dict("records")] for rows in (chosen, spoiled))
+
+    def _panels(self, image_id: str, anomaly: np.ndarray, suppression: np.ndarray) -> list[Panel]:
+        # Eq. 6 as it stands on arrays: small tensors would wait for threads far longer than they compute
+        final = suppress(anomaly, suppression, self.inputs.evaluation.alpha)
+        pictures = self._photo_and_mask(image_id)
+        size, top = (pictures[0].width, pictures[0].height), float(anomaly.max())
+        maps = [
+            ("A", anomaly, top, ANOMALY),
+            ("A_sup", suppression, 1.0, SUPPRESSION),
+            ("A_final", final, top, ANOMALY),
+        ]
+        quality = self.settings.quality
+        return pictures + [
+            Panel(name, heat(m, most, ramp, size, quality), *size) for name, m, most, ramp in maps
+        ]
+
+    def _photo_and_mask(self, image_id: str) -> list[Panel]:
+        if image_id not in self._pictures:
+            row, root = self._images[image_id], self.inputs.data_root
+            image = read_image(root / image_id)
+            size = fitted(image.size, self.settings.panel)
+            picture = photo(image, self.settings.panel, self.settings.quality)
+            mask = ""
+            if row["mask"]:
+                mask = mask_panel(read_mask(root / str(row["mask"]), image.size), self.settings.panel)
+            self._pictures[image_id] = [Panel("image", picture, *size), Panel("mask", mask, *size)]
+        return self._pictures[image_id]
+
+
+class _Maps:
+    """Maps of a file by image id."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = MapFile(path)
+        self.index = {name: i for i, name in enumerate(self.file.ids)}
+
+    def __getitem__(self, image_id: str) -> np.ndarray:
+        if image_id not in self.index:
+            raise NandError(f"{self.file.path}: has no map of {image_id}; run the stage that writes it again")
+        return self.file[self.index[image_id]]
+
+
+def _share_below(scores: pd.Series, score: float) -> float:
+    """Percent of ``scores`` below ``score``; nan where there are none."""
+    return float((scores < score).mean() * 100) if len(scores) else float("nan")

@@ -1,0 +1,84 @@
+"""What a report is made of: tables, maps and prompts that the earlier stages wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from pydantic import Field
+
+from nand_core.errors import NandError
+from nand_core.protocol import EvaluationSettings
+from nand_core.settings import Settings
+
+
+class ReportSettings(Settings):
+    """How much the page shows."""
+
+    title: str = "Normality addition, before and after"
+    gallery: int = Field(3, ge=0, le=50, description="images of each kind for each group and detector")
+    panel: int = Field(144, ge=32, le=512, description="longest side of a panel in pixels")
+    quality: int = Field(72, ge=1, le=100, description="WebP quality of the panels")
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything the report is computed from.
+
+    Attributes:
+        manifest: one row an image; ``data_root`` holds its paths.
+        artifacts: folder with ``base_maps/<detector>/<class>.npz`` and ``suppression/<class>/<group>.npz``.
+        auroc, scores: the tables of ``nand_core.protocol``, in percent and in the maps' unit.
+        prompts: the prompt set of each class and group, as in ``prompts/<class>/<group>.json``.
+        dataset_kind: ``mvtec_ad`` shows the paper's numbers where its groups were run.
+        evaluation: the settings that the tables were computed with.
+        facts: what was run, as label -> text ("Encoder" -> "...").
+        notes: statements that a reader must see first (that the images are generated, for instance).
+        unknown_words: words of (class, group)'s phrases that the text tower does not know.
+    """
+
+    manifest: pd.DataFrame
+    data_root: Path
+    artifacts: Path
+    auroc: pd.DataFrame
+    scores: pd.DataFrame
+    prompts: Sequence[Mapping[str, object]] = ()
+    dataset_kind: str = ""
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    unknown_words: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, artifacts: Path, results: Path, data_root: Path, **described: object) -> ReportInputs:
+        """From the stages' folders; ``described`` are the attributes that no file holds.
+
+        Raises:
+            NandError: a table is missing or a prompt set is no JSON.
+        """
+        return cls(
+            manifest=_table(artifacts / "manifest.parquet"),
+            data_root=data_root,
+            artifacts=artifacts,
+            auroc=_table(results / "auroc.parquet"),
+            scores=_table(results / "scores.parquet"),
+            prompts=[_json(path) for path in sorted((artifacts / "prompts").glob("*/*.json"))],
+            **described,
+        )
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise NandError(f"{path}: not a readable table ({error}); run the stage that writes it") from error
+
+
+def _json(path: Path) -> dict[str, object]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NandError(f"{path}: not readable as JSON ({error}); run the prompts stage again") from error

@@ -1,0 +1,182 @@
+"""The page: what it says of each detector, class and group, handed to the template."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nand_core.protocol import WORSE, aggregate, class_table
+from nand_core.report.gallery import Gallery
+from nand_core.report.inputs import ReportInputs, ReportSettings
+from nand_core.report.panels import ANOMALY, SUPPRESSION, gradient
+from nand_core.report.paper import Pair, paper_numbers
+
+EDGE = 2.5  # percent of a chart's width kept free on both sides, so that no dot is cut off
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An AUROC axis from ``low`` to 100 over the width of a chart, which is in percent of its cell."""
+
+    low: int
+
+    @classmethod
+    def over(cls, auroc: pd.DataFrame) -> Axis:
+        lowest = auroc[["auroc_before", "auroc_after"]].to_numpy().min()
+        return cls(min(90, int(lowest // 10) * 10))
+
+    @property
+    def ticks(self) -> list[int]:
+        step = 10 if self.low >= 60 else 20 if self.low >= 20 else 25
+        return list(range(100, self.low - 1, -step))[::-1]
+
+    def x(self, value: float) -> float:
+        share = (min(100.0, max(self.low, value)) - self.low) / (100 - self.low)
+        return round(EDGE + share * (100 - 2 * EDGE), 2)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of a group, a class or a detector, in percent."""
+
+    name: str
+    before: float
+    after: float
+    paper: Pair | None = None
+    interval: Pair | None = None
+    n_normal: int = 0
+    n_abnormal: int = 0
+
+    @property
+    def gain(self) -> float:
+        return self.after - self.before
+
+    @property
+    def verdict(self) -> str:
+        return "worse" if self.gain < WORSE else "better" if self.gain > -WORSE else "same"
+
+
+def render_page(inputs: ReportInputs, settings: ReportSettings) -> str:
+    """The whole page as HTML; every name and text in it is escaped."""
+    auroc = inputs.auroc.sort_values(["detector", "class", "group"])
+    detectors = _detectors(inputs, auroc)
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        title=settings.title,
+        facts=inputs.facts,
+        notes=inputs.notes,
+        evaluation=inputs.evaluation,
+        worse=-WORSE,
+        axis=Axis.over(auroc),
+        detectors=detectors,
+        against_paper=any(d["mean"].paper for d in detectors),
+        prompts=_prompts(inputs),
+        gallery=_gallery(inputs, settings, auroc, detectors) if settings.gallery else [],
+        ramps={"anomaly": gradient(ANOMALY), "suppression": gradient(SUPPRESSION)},
+    )
+
+
+def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict]:
+    paper, figures, means = paper_numbers(inputs.dataset_kind, auroc), aggregate(auroc), class_table(auroc)
+    found = []
+    for name, table in auroc.groupby("detector"):
+        groups = {
+            key: [_group_row(name, r, paper.groups) for r in rows.to_dict("records")]
+            for key, rows in table.groupby("class")
+        }
+        classes = [
+            {"mean": Row(r["class"], r["auroc_before"], r["auroc_after"]), "groups": groups[r["class"]]}
+            for r in means[means["detector"] == name].to_dict("records")
+        ]
+        verdicts = [row.verdict for c in classes for row in c["groups"]]
+        mean = Row(
+            name, figures[name]["auroc_before"], figures[name]["auroc_after"], paper.detectors.get(name)
+        )
+        found.append(
+            {
+                "name": name,
+                "mean": mean,
+                "counts": {verdict: verdicts.count(verdict) for verdict in ("better", "same", "worse")},
+                "classes": classes,
+                "against_paper": any(row.paper for c in classes for row in c["groups"]),
+            }
+        )
+    return found
+
+
+def _group_row(detector: str, r: Mapping, paper: Mapping[tuple[str, str, str], Pair]) -> Row:
+    return Row(
+        r["group"],
+        r["auroc_before"],
+        r["auroc_after"],
+        paper.get((detector, r["class"], r["group"])),
+        (r["gain_low"], r["gain_high"]),
+        r["n_normal"],
+        r["n_abnormal"],
+    )
+
+
+def _prompts(inputs: ReportInputs) -> list[dict]:
+    sets = sorted(inputs.prompts, key=lambda p: (p["class"], p["group"]))
+    return [
+        {
+            "class": p["class"],
+            "group": p["group"],
+            "phrases": p["phrases"],
+            "source": " · ".join(str(p[key]) for key in ("provider", "model") if p.get(key)),
+            "unknown": inputs.unknown_words.get((p["class"], p["group"]), ()),
+        }
+        for p in sets
+    ]
+
+
+def _gallery(
+    inputs: ReportInputs, settings: ReportSettings, auroc: pd.DataFrame, detectors: list[dict]
+) -> list[dict]:
+    gallery = Gallery(inputs, settings)
+    rows = {
+        (d["name"], c["mean"].name, g.name): g for d in detectors for c in d["classes"] for g in c["groups"]
+    }
+    found = []
+    for class_name, group in sorted(set(zip(auroc["class"], auroc["group"], strict=True))):
+        blocks = []
+        for detector in detectors:
+            if row := rows.get((detector["name"], class_name, group)):
+                changed, spoiled = gallery.examples(detector["name"], class_name, group)
+                blocks.append({"name": detector["name"], "row": row, "changed": changed, "spoiled": spoiled})
+        found.append({"class": class_name, "group": group, "detectors": blocks})
+    return found
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("nand_core.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "signed": _signed, "score": _score, "share": _share}
+    return environment
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    """With a sign and a true minus; what rounds to nothing has neither."""
+    rounded = round(value, 1)
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+
+
+def _score(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.0f}"

@@ -1,0 +1,84 @@
+"""Markdown tables and the CSV files behind the plots."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from nand_core.protocol import aggregate
+
+
+def markdown_tables(auroc: pd.DataFrame, level: float) -> dict[str, str]:
+    """``{"summary.md": ..., "<detector>.md": ...}`` with AUROC in percent to one decimal."""
+    interval = f"{level:g} % interval of the gain"
+    tables = {
+        f"{detector}.md": _markdown(
+            ["class", "group", "before", "after", "gain", interval],
+            (
+                [r["class"], r["group"], _number(r["auroc_before"]), _number(r["auroc_after"])]
+                + [_signed(r["gain"]), f"{_signed(r['gain_low'])} to {_signed(r['gain_high'])}"]
+                for r in rows.to_dict("records")
+            ),
+            text_columns=2,
+        )
+        for detector, rows in _with_gain(auroc).groupby("detector")
+    }
+    tables["summary.md"] = _markdown(
+        ["detector", "before", "after", "gain", "groups", "groups worse"],
+        (
+            [detector, _number(f["auroc_before"]), _number(f["auroc_after"]), _signed(f["gain"])]
+            + [f["groups"], f["groups_worse"]]
+            for detector, f in aggregate(auroc).items()
+        ),
+        text_columns=1,
+    )
+    return tables
+
+
+def plot_tables(auroc: pd.DataFrame) -> dict[str, str]:
+    """CSV files for plots: all rows in ``auroc.csv`` and each detector's in ``gain/<detector>.csv``.
+
+    Columns detector, class_group, before, after, gain; to four decimals. A bar chart needs the detectors
+    apart, because DVC's templates draw rows with one label on top of each other.
+    """
+    rows = _with_gain(auroc)
+    frame = pd.DataFrame(
+        {
+            "detector": rows["detector"],
+            "class_group": rows["class"] + "/" + rows["group"],
+            "before": rows["auroc_before"],
+            "after": rows["auroc_after"],
+            "gain": rows["gain"],
+        }
+    )
+    parts = {f"gain/{detector}.csv": part for detector, part in frame.groupby("detector")}
+    return {name: _csv(part) for name, part in [("auroc.csv", frame), *parts.items()]}
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+
+
+def _with_gain(auroc: pd.DataFrame) -> pd.DataFrame:
+    rows = auroc.sort_values(["detector", "class", "group"])
+    return rows.assign(gain=rows["auroc_after"] - rows["auroc_before"])
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int) -> str:
+    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
+    lines = [header, rule, *rows]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return html.escape(str(value), quote=False).replace("|", "\\|")
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"
