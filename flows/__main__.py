@@ -1,0 +1,79 @@
+"""``python -m flows STAGE [DETECTOR]``: what dvc.yaml runs."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from nand_core.config import load_params
+from nand_core.errors import NandError
+
+STAGES = (
+    "demo_data",
+    "dataset",
+    "prompts",
+    "text_features",
+    "base_maps",
+    "suppression",
+    "evaluate",
+    "report",
+    "pipeline",
+)
+SERVER_PATIENCE = 180.0
+
+
+class _OneLine(logging.Filter):
+    """Shows a user's mistake without a traceback; ``main`` prints it as the last line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, NandError)
+
+
+def wait_for_server(url: str) -> None:
+    """Wait until the Prefect server at ``url`` answers.
+
+    Raises
+    ------
+    NandError
+        When it does not within three minutes.
+    """
+    import httpx
+
+    end = time.monotonic() + SERVER_PATIENCE
+    while time.monotonic() < end:
+        try:
+            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    raise NandError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset the variable")
+
+
+def main(arguments: list[str]) -> int:
+    """Run one stage; a user's mistake is one line on stderr and exit status 1."""
+    if not arguments or arguments[0] not in STAGES:
+        print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [DETECTOR]", file=sys.stderr)
+        return 2
+    name, *rest = arguments
+    try:
+        load_params(Path("params.yaml"))
+        if url := os.environ.get("PREFECT_API_URL"):
+            wait_for_server(url)
+        stage = getattr(importlib.import_module(f"flows.{name}"), name)
+        for logger in ("prefect.flow_runs", "prefect.task_runs"):
+            logging.getLogger(logger).addFilter(_OneLine())
+        stage(*rest)
+    except NandError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

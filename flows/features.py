@@ -1,0 +1,61 @@
+"""Image encodings and text features as the later stages use them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pandas as pd
+
+from flows.run import ARTIFACTS, Run
+from nand_core.errors import NandError
+from tasks.image_features import EncodeSpec, Shard, image_features
+from tasks.work import encoder_key
+
+TEXT_FEATURES = ARTIFACTS / "text_features.parquet"
+
+
+def shard_rows(rows: pd.DataFrame, most: int) -> list[pd.DataFrame]:
+    """Cut rows into shards of at most ``most`` images.
+
+    A shard also ends after an image whose path's hash says so: an image more or less moves the
+    borders of its neighbourhood only, and the other shards stay cached.
+    """
+    shards, start = [], 0
+    for position, path in enumerate(rows["path"]):
+        mark = int.from_bytes(hashlib.sha256(path.encode()).digest()[:4]) % most == 0
+        if mark or position + 1 - start == most or position + 1 == len(rows):
+            shards.append(rows.iloc[start : position + 1])
+            start = position + 1
+    return shards
+
+
+def class_shards(run: Run, split: str, encoded: bool) -> dict[str, tuple[Shard, ...]]:
+    """The shards of every class in one split; with their encodings, computed where the cache lacks them."""
+    manifest = run.manifest
+    parts: dict[tuple[str, int], pd.DataFrame] = {}
+    for name, rows in manifest[manifest["split"] == split].groupby("class", sort=True):
+        for i, part in enumerate(shard_rows(rows, run.params.run.shard)):
+            parts[str(name), i] = part
+    records = {}
+    if encoded:
+        key = encoder_key(run.params.encoder)
+        specs = {
+            where: EncodeSpec(images=tuple(part["sha256"]), paths=tuple(part["path"]), encoder=key)
+            for where, part in parts.items()
+        }
+        records = run.items(image_features, specs, stage="image_features")
+    shards: dict[str, tuple[Shard, ...]] = {}
+    for (name, i), part in parts.items():
+        shard = Shard(ids=tuple(part["path"]), images=tuple(part["sha256"]), features=records.get((name, i)))
+        shards[name] = (*shards.get(name, ()), shard)
+    return shards
+
+
+def text_vectors() -> dict[tuple[str, str, str], tuple[float, ...]]:
+    """(class, group, kind) -> the unit vector; group is empty for kinds nor and abn."""
+    try:
+        frame = pd.read_parquet(TEXT_FEATURES)
+    except (OSError, ValueError) as error:
+        raise NandError(f"{TEXT_FEATURES}: not readable ({error}); run the text_features stage") from error
+    names = zip(frame["class"], frame["group"], frame["kind"], strict=True)
+    return {name: tuple(map(float, vector)) for name, vector in zip(names, frame["vector"], strict=True)}

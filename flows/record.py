@@ -1,0 +1,62 @@
+"""``.nand/last_run.json``: what the last run computed and what it took from the cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+from nand_core.artifacts.store import replacing
+
+FILE = "last_run.json"
+RUN_ID = "NAND_RUN_ID"
+
+
+@dataclass
+class StageCounts:
+    """Items of one stage; ``seconds`` of wall time."""
+
+    items: int = 0
+    executed: int = 0
+    cached: int = 0
+    seconds: float = 0.0
+
+
+def run_id() -> str:
+    """Names the run that this process belongs to: given by ``nand repro``, else the ``dvc`` above it."""
+    if given := os.environ.get(RUN_ID):
+        return given
+    process = psutil.Process()
+    for parent in process.parents():
+        if any(Path(word).name == "dvc" for word in parent.cmdline()[:3]):
+            process = parent
+            break
+    return f"{process.pid}-{process.create_time():.2f}"
+
+
+def record_stage(folder: Path, stage: str, counts: StageCounts) -> None:
+    """Add one stage's counts to the current run's record, begun anew when the run is another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    with FileLock(folder / f"{FILE}.lock"):
+        found = read_run(folder)
+        stages = found["stages"] if found.get("run") == run_id() else {}
+        values = asdict(counts)
+        if stage in stages:
+            values = {name: stages[stage][name] + value for name, value in values.items()}
+        values["seconds"] = round(values["seconds"], 3)
+        with replacing(path) as temporary:
+            content = {"run": run_id(), "stages": {**stages, stage: values}}
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_run(folder: Path) -> dict:
+    """The last run's record, ``{}`` where there is none."""
+    try:
+        return json.loads((folder / FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -1,0 +1,132 @@
+"""What every stage's flow does: settings in, items through the cache, counts and progress out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Hashable, Mapping
+from concurrent.futures import as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+from prefect import Task, get_run_logger
+from tqdm import tqdm
+
+from flows.record import StageCounts, record_stage
+from nand_core.artifacts.store import Record, Store
+from nand_core.config import Params, check_names, load_params
+from nand_core.errors import NandError
+from tasks.cache import Spec, stored_in
+from tasks.work import Work
+
+ARTIFACTS = Path("artifacts")
+RESULTS = Path("results")
+MANIFEST = ARTIFACTS / "manifest.parquet"
+STATE = Path(".nand")
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass
+class Run:
+    """One stage's run.
+
+    Attributes:
+        stage: its name in dvc.yaml.
+        params: the validated settings.
+        work: what its items share.
+    """
+
+    stage: str
+    params: Params
+    work: Work
+    counts: dict[str, StageCounts] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls, stage: str, params_file: Path) -> Run:
+        """Read the settings and check the names in them against the manifest, where there is one."""
+        params = load_params(params_file)
+        run = cls(stage, params, Work(params, Path(params.dataset.root), Store(root=STATE / "store")))
+        if stage not in ("demo_data", "dataset"):
+            check_names(params, run.manifest)
+        return run
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        """The manifest of the dataset stage."""
+        try:
+            return pd.read_parquet(MANIFEST)
+        except (OSError, ValueError) as error:
+            raise NandError(f"{MANIFEST}: not readable ({error}); run the dataset stage") from error
+
+    def items(self, made: Task, specs: Mapping[Key, Spec], stage: str | None = None) -> dict[Key, Record]:
+        """Run an item for each spec, those in the cache without computing; keeps the order of ``specs``.
+
+        Raises the first failure after the items that are running have ended; what was finished is kept.
+        """
+        stage = stage or self.stage
+        counts = self.counts.setdefault(stage, StageCounts())
+        before = time.monotonic()
+        cached_task = stored_in(made, self.work.store)
+        futures = {key: cached_task.submit(spec, self.work) for key, spec in specs.items()}
+        waiting = {future.wrapped_future: key for key, future in futures.items()}
+        progress = _Progress(stage, len(specs))
+        try:
+            for done in as_completed(waiting):
+                state = futures[waiting[done]].state
+                if state.is_failed() or state.is_crashed():
+                    for other in waiting:
+                        other.cancel()
+                    state.result()
+                cached = state.name == "Cached"
+                counts.items += 1
+                counts.cached += cached
+                counts.executed += not cached
+                progress.step(cached)
+        finally:
+            progress.close()
+        records = {key: Record.model_validate(future.result()) for key, future in futures.items()}
+        counts.seconds += time.monotonic() - before
+        return records
+
+    def finish(self) -> None:
+        """Write the counts to ``.nand/last_run.json``."""
+        own = self.counts.setdefault(self.stage, StageCounts())
+        own.seconds = (
+            time.monotonic()
+            - self.started
+            - sum(counts.seconds for name, counts in self.counts.items() if name != self.stage)
+        )
+        for stage, counts in self.counts.items():
+            record_stage(STATE, stage, counts)
+
+
+class _Progress:
+    """A bar in a terminal; a line about every tenth elsewhere."""
+
+    def __init__(self, stage: str, total: int) -> None:
+        self._stage, self._total, self._done, self._cached = stage, total, 0, 0
+        self._bar = tqdm(total=total, desc=stage, unit="item", disable=not sys.stderr.isatty(), leave=False)
+        self._logger = get_run_logger()
+        self._started = self._last = time.monotonic()
+
+    def step(self, cached: bool) -> None:
+        self._done += 1
+        self._cached += cached
+        self._bar.update()
+        now = time.monotonic()
+        if self._bar.disable and self._done < self._total and now - self._last > 10:
+            self._last = now
+            left = (now - self._started) / self._done * (self._total - self._done)
+            self._logger.info(
+                "%s: %d of %d items, about %.0f s left", self._stage, self._done, self._total, left
+            )
+
+    def close(self) -> None:
+        self._bar.close()
+        self._logger.info(
+            "%s: %d of %d items (%d from the cache)", self._stage, self._done, self._total, self._cached
+        )

@@ -1,0 +1,99 @@
+"""Files of maps: an uncompressed npz with ``maps`` (n, H, W) float32 and ``ids`` (n,) str.
+
+Written map by map and read by random access, so that memory does not grow with the number of images.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nand_core.errors import NandError
+
+SIZE = 256
+"""Height and width of every stored map, in pixels (section 4 of the paper)."""
+
+
+def write_maps(path: Path, ids: Sequence[str], batches: Iterable[np.ndarray], size: int = SIZE) -> None:
+    """Write ``batches`` of maps (k, size, size) float32, in the order of ``ids``.
+
+    Raises
+    ------
+    NandError
+        When a batch has another shape, or holds NaN or a negative value, or the number of maps is not
+        that of the ids.
+    """
+    shape = (len(ids), size, size)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with archive.open("ids.npy", "w") as member:
+            np.lib.format.write_array(member, np.asarray(ids, dtype=np.str_), allow_pickle=False)
+        with archive.open("maps.npy", "w", force_zip64=True) as member:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, header)
+            written = 0
+            for batch in batches:
+                batch = np.ascontiguousarray(batch, dtype="<f4")
+                if batch.shape[1:] != shape[1:]:
+                    raise NandError(f"maps have shape {batch.shape[1:]}, expected {shape[1:]}")
+                if not (batch >= 0).all():
+                    bad = ids[written + int((~(batch >= 0)).any(axis=(1, 2)).argmax())]
+                    raise NandError(f"the map of {bad} has NaN or negative values; Eq. 6 needs maps >= 0")
+                member.write(batch.tobytes())
+                written += len(batch)
+    if written != len(ids):
+        raise NandError(f"{written} maps for {len(ids)} images")
+
+
+class MapFile:
+    """Random access to a file of maps: ``file[i]``, ``file[a:b]``, ``len(file)``, ``file.ids``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                with archive.open("ids.npy") as member:
+                    self.ids: tuple[str, ...] = tuple(
+                        np.lib.format.read_array(member, allow_pickle=False).tolist()
+                    )
+                info = archive.getinfo("maps.npy")
+                if info.compress_type != zipfile.ZIP_STORED:
+                    raise NandError(f"{path}: maps are compressed; write them with numpy.savez")
+                with archive.open(info) as member:
+                    version = np.lib.format.read_magic(member)
+                    read = {
+                        (1, 0): np.lib.format.read_array_header_1_0,
+                        (2, 0): np.lib.format.read_array_header_2_0,
+                    }
+                    shape, fortran, dtype = read[version](member)
+                    header = member.tell()
+            if fortran or dtype.hasobject or len(shape) != 3 or shape[0] != len(self.ids):
+                raise NandError(
+                    f"{path}: maps of shape {shape} and type {dtype} do not fit {len(self.ids)} ids"
+                )
+            with self.path.open("rb") as file:
+                file.seek(info.header_offset + 26)
+                name, extra = np.frombuffer(file.read(4), "<u2").tolist()
+            offset = info.header_offset + 30 + name + extra + header
+            self._maps = (
+                np.memmap(self.path, dtype, "r", offset, shape) if shape[0] else np.empty(shape, dtype)
+            )
+        except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+            if isinstance(error, NandError):
+                raise
+            raise NandError(
+                f"{path}: not a readable file of maps ({error}); remove it and run again"
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int | slice) -> np.ndarray:
+        return np.array(self._maps[index])
+
+    def batches(self, size: int = 64) -> Iterator[np.ndarray]:
+        """All maps in order, ``size`` at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]

@@ -1,0 +1,157 @@
+"""A content-addressed store: the bytes of every task result, named by their sha256.
+
+``objects/ab/abcd....npz`` holds the bytes and is written once, by a rename. ``records/<key>`` belongs to
+the task cache. A hit counts only when the object is there and has the right digest.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Field
+
+from nand_core.errors import NandError
+from nand_core.settings import Settings
+
+
+class Record(Settings):
+    """What a task returns instead of a path: the name of its bytes in the store."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    ext: str = Field(pattern=r"^[a-z0-9]{1,16}$")
+    size: int = Field(ge=0)
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: object) -> str:
+    """The sha256 of plain JSON with sorted keys: equal content gives equal digests."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def _temporary(folder: Path, suffix: str) -> Iterator[Path]:
+    """A new file in ``folder``, gone after the block unless it was renamed."""
+    temporary: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".tmp-", suffix=suffix)
+        os.close(handle)
+        temporary = Path(name)
+        temporary.chmod(0o644)
+        yield temporary
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            message = f"{folder}: cannot be written ({error.strerror}); make room or change the rights"
+            raise NandError(message) from error
+        raise
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place when the block ends without an error.
+
+    Raises
+    ------
+    NandError
+        When the disk is full or the folder cannot be written; nothing half-written is left.
+    """
+    with _temporary(path.parent, path.suffix) as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+class Store(Settings):
+    """The store under one folder; several processes may use it at once."""
+
+    root: Path
+
+    @property
+    def records(self) -> Path:
+        """Folder of the task cache's records, one JSON file a key."""
+        return self.root / "records"
+
+    @property
+    def locks(self) -> Path:
+        """Folder of the lock files."""
+        return self.root / "locks"
+
+    def path(self, record: Record) -> Path:
+        """Where the bytes of ``record`` lie."""
+        return self.root / "objects" / record.sha256[:2] / f"{record.sha256}.{record.ext}"
+
+    @contextmanager
+    def writing(self, ext: str) -> Iterator[Put]:
+        """Write a new object: yields where to, and holds its :class:`Record` after the block."""
+        put = Put()
+        with _temporary(self.root / "tmp", f".{ext}") as temporary:
+            put.path = temporary
+            yield put
+            put.record = Record(sha256=sha256_file(temporary), ext=ext, size=temporary.stat().st_size)
+            target = self.path(put.record)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary, target)
+
+    def put(self, data: bytes, ext: str) -> Record:
+        """Store bytes."""
+        with self.writing(ext) as put:
+            put.path.write_bytes(data)
+        return put.record
+
+    def holds(self, record: Record) -> bool:
+        """Whether the object is there with exactly the recorded bytes; a wrong one is removed."""
+        path = self.path(record)
+        try:
+            if path.stat().st_size == record.size and sha256_file(path) == record.sha256:
+                return True
+            path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass
+        return False
+
+    def materialise(self, records: dict[str, Record], folder: Path) -> None:
+        """Make ``folder`` hold exactly ``records`` (relative path -> object).
+
+        Files that are right already are left alone; others are copied to a temporary file and renamed.
+        Whatever does not belong is removed.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for relative, record in records.items():
+            self.materialise_file(record, folder / relative)
+        wanted = {folder / relative for relative in records}
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path not in wanted:
+                path.unlink()
+
+    def materialise_file(self, record: Record, path: Path) -> None:
+        """Copy one object to ``path`` unless it is there already."""
+        if path.is_file() and path.stat().st_size == record.size and sha256_file(path) == record.sha256:
+            return
+        with replacing(path) as temporary:
+            shutil.copyfile(self.path(record), temporary)
+
+
+class Put:
+    """Where a new object is written (``path``) and, afterwards, its ``record``."""
+
+    path: Path
+    record: Record

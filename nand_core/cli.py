@@ -1,0 +1,137 @@
+"""The command ``nand``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from ruamel.yaml import YAML
+
+from nand_core.errors import NandError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+STATE = Path(".nand")
+console = Console()
+
+
+def fail(error: NandError) -> typer.Exit:
+    """Print a user's mistake as one line."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def repro(context: typer.Context) -> None:
+    """Run the pipeline: ``dvc repro`` with one local Prefect server for all stages.
+
+    Arguments are handed on to dvc. With PREFECT_API_URL set, that server is used instead.
+    """
+    from nand_core.config import load_params
+    from nand_core.server import local_server
+
+    try:
+        load_params(Path("params.yaml"))
+        stages = list(_stages())
+    except NandError as error:
+        raise fail(error) from error
+    STATE.mkdir(exist_ok=True)
+    run = uuid.uuid4().hex
+    environment = {**os.environ, "NAND_RUN_ID": run, "DO_NOT_TRACK": "1"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+    with local_server(STATE / "prefect", environment) as url:
+        print(f"Prefect: {url.removesuffix('/api')} (while this runs)", flush=True)
+        command = [sys.executable, "-m", "dvc", "repro", *context.args]
+        code = subprocess.run(command, env={**environment, "PREFECT_API_URL": url}, check=False).returncode
+    _complete_record(run, stages)
+    if code:
+        raise typer.Exit(code)
+    show_results()
+
+
+def _stages() -> list[str]:
+    """Every stage of dvc.yaml, a foreach spelled out by the params."""
+    yaml = YAML(typ="safe")
+    try:
+        declared = yaml.load(Path("dvc.yaml").read_text())["stages"]
+        detectors = yaml.load(Path("params.yaml").read_text())["detectors"]
+    except FileNotFoundError as error:
+        raise NandError(f"{error.filename}: not found; run nand in the project's folder") from error
+    return [
+        name
+        for stage, body in declared.items()
+        for name in ([f"{stage}@{key}" for key in detectors] if "foreach" in body else [stage])
+    ]
+
+
+def _complete_record(run: str, stages: list[str]) -> None:
+    """Stages that dvc had no reason to run stand in the record with nothing executed."""
+    path = STATE / "last_run.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    ran = found["stages"] if found.get("run") == run else {}
+    nothing = {"items": 0, "executed": 0, "cached": 0, "seconds": 0.0}
+    names = [*stages, *(name for name in (*ran, "image_features") if name not in stages)]
+    record = {"run": run, "stages": {name: ran.get(name, nothing) for name in dict.fromkeys(names)}}
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(record, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def show_results() -> None:
+    """Print the detectors' means and where the report lies."""
+    metrics = json.loads(Path("results/metrics.json").read_text())
+    table = Table(title="Mean image AUROC in percent, before and after the addition of a normality")
+    for name in ("detector", "before", "after", "gain", "groups", "worse"):
+        table.add_column(name, justify="left" if name == "detector" else "right")
+    for detector, row in metrics.items():
+        table.add_row(
+            detector,
+            f"{row['auroc_before']:.1f}",
+            f"{row['auroc_after']:.1f}",
+            f"{row['gain']:+.1f}",
+            str(row["groups"]),
+            str(row["groups_worse"]),
+        )
+    console.print(table)
+    print("report: results/report/index.html    tables: results/tables/")
+
+
+@app.command()
+def status() -> None:
+    """What the last run computed and what it took from the cache."""
+    path = STATE / "last_run.json"
+    if not path.exists():
+        raise fail(NandError(f"{path}: there was no run yet; start one with 'nand repro'"))
+    table = Table(title="Last run")
+    for name in ("stage", "items", "executed", "cached", "seconds"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for stage, row in json.loads(path.read_text())["stages"].items():
+        counts = [str(row[name]) for name in ("items", "executed", "cached")]
+        table.add_row(stage, *counts, f"{row['seconds']:.1f}")
+    console.print(table)
+
+
+@app.command()
+def check(params: Annotated[Path, typer.Argument()] = Path("params.yaml")) -> None:
+    """Validate a params file and the data set's structure without running anything."""
+    from nand_core.config import check_names, load_params
+    from nand_core.datasets.manifest import scan
+
+    try:
+        loaded = load_params(params)
+        if loaded.dataset.kind != "demo" or Path(loaded.dataset.root).exists():
+            check_names(loaded, scan(loaded.dataset, Path(loaded.dataset.root)))
+    except NandError as error:
+        raise fail(error) from error
+    print(f"{params}: valid")
+
+
+if __name__ == "__main__":
+    app()

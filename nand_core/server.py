@@ -1,0 +1,55 @@
+"""One local Prefect server for as long as a command runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE = 15.0
+
+
+@contextmanager
+def local_server(home: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """The API's address: that of PREFECT_API_URL, else of a server started here and always stopped again.
+
+    The server's address is known before it answers: whoever uses it waits (``flows.__main__``), so that
+    it starts while dvc is still looking for what changed.
+    """
+    if url := environment.get("PREFECT_API_URL"):
+        yield url
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    home.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    own = {
+        **environment,
+        "PREFECT_HOME": str(home.resolve()),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    }
+    with (home / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            command, env=own, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            yield url
+        finally:
+            _stop(server)
+
+
+def _stop(server: subprocess.Popen) -> None:
+    server.terminate()
+    try:
+        server.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, 9)
+        server.wait()

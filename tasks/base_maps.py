@@ -1,0 +1,74 @@
+"""A detector on one class: fitted on its good images, then its anomaly maps of the test images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from nand_core.artifacts.maps import write_maps
+from nand_core.artifacts.store import Record
+from nand_core.detectors import Context, Detector, build_detector
+from nand_core.normality import resize_maps
+from tasks.cache import Spec, item
+from tasks.image_features import Shard, ShardBatch
+from tasks.work import Work
+
+
+class DetectorSpec(Spec):
+    """One detector for one class.
+
+    ``text`` holds f_nor and f_abn where the detector asks texts; ``files`` the digests of weights and of
+    other files that it reads; ``encoder`` what an encoding depends on where it uses the encoder.
+    """
+
+    detector: str
+    class_name: str
+    settings: dict[str, Any]
+    shards: tuple[Shard, ...]
+    text: tuple[tuple[float, ...], ...] = ()
+    encoder: dict[str, Any] = {}
+    files: dict[str, str] = {}
+
+
+class MapsSpec(DetectorSpec):
+    """``state`` is what fitting gave; None for a detector without training."""
+
+    state: Record | None = None
+
+
+def _build(spec: DetectorSpec, work: Work) -> Detector:
+    text = tuple(torch.tensor(vector) for vector in spec.text)
+    context = Context(spec.class_name, lambda: work.vlm(spec.detector), lambda: text)
+    return build_detector(spec.detector, work.params.detectors[spec.detector], context)
+
+
+@item
+def fit_detector(spec: DetectorSpec, work: Work) -> Record:
+    """What the detector learned from the good images (a memory bank, say), as safetensors."""
+    detector = _build(spec, work)
+    detector.fit(ShardBatch(shard, work) for shard in spec.shards)
+    state = {name: tensor.contiguous().cpu() for name, tensor in detector.state().items()}
+    with work.store.writing("safetensors") as put:
+        save_file(state, put.path)
+    return put.record
+
+
+@item
+def base_maps(spec: MapsSpec, work: Work) -> Record:
+    """Anomaly maps (n, 256, 256) >= 0 of the class's test images."""
+    detector = _build(spec, work)
+    if spec.state is not None:
+        detector.load_state(load_file(work.store.path(spec.state)))
+    ids = [path for shard in spec.shards for path in shard.ids]
+
+    def batches():
+        for shard in spec.shards:
+            maps: np.ndarray = resize_maps(detector.maps(ShardBatch(shard, work))).numpy()
+            yield maps
+
+    with work.store.writing("npz") as put:
+        write_maps(put.path, ids, batches())
+    return put.record

@@ -1,0 +1,49 @@
+"""The digest of the code that a task runs: an edited formula never serves yesterday's map."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+PACKAGES = ("nand_core", "tasks")
+
+
+@lru_cache
+def code_digest(module: str) -> str:
+    """sha256 over the sources of ``module`` and of every project module that it imports, at any depth."""
+    sources: dict[str, bytes] = {}
+    open_names = [module]
+    while open_names:
+        name = open_names.pop()
+        if name in sources:
+            continue
+        path = _source(name)
+        if path is None:
+            continue
+        sources[name] = path.read_bytes()
+        open_names += _imports(ast.parse(sources[name]))
+    total = hashlib.sha256()
+    for name in sorted(sources):
+        total.update(f"{name} {len(sources[name])}\n".encode() + sources[name])
+    return total.hexdigest()
+
+
+def _source(name: str) -> Path | None:
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
+
+
+def _imports(tree: ast.AST) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] in PACKAGES]

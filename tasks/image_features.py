@@ -1,0 +1,70 @@
+"""The encoding of one shard of images: computed once, asked by every detector and every normality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from nand_core.artifacts.store import Record
+from nand_core.datasets.images import read_image
+from nand_core.vlm.encoder import ImageFeatures
+from tasks.cache import Spec, item
+from tasks.work import Work
+
+
+class EncodeSpec(Spec):
+    """Images by content, and the encoder."""
+
+    unkeyed: ClassVar = frozenset({"paths"})
+
+    images: tuple[str, ...]
+    paths: tuple[str, ...]
+    encoder: dict[str, Any]
+
+
+@item
+def image_features(spec: EncodeSpec, work: Work) -> Record:
+    """Patch tokens ``layer_0``.. (N, C, h, w) and ``pooled`` (N, E), float32, as npz."""
+    vlm = work.vlm()
+    pixels = torch.stack([vlm.preprocess(read_image(work.root / path)) for path in spec.paths])
+    features = vlm.encode_images(pixels)
+    arrays = {f"layer_{i}": tokens.cpu().numpy() for i, tokens in enumerate(features.layers)}
+    with work.store.writing("npz") as put:
+        np.savez(put.path, pooled=features.pooled.cpu().numpy(), **arrays)
+    return put.record
+
+
+def read_features(path: Path) -> ImageFeatures:
+    """The encoding back from its object."""
+    with np.load(path, allow_pickle=False) as stored:
+        layers = [torch.from_numpy(stored[f"layer_{i}"]) for i in range(len(stored.files) - 1)]
+        return ImageFeatures(tuple(layers), torch.from_numpy(stored["pooled"]))
+
+
+class Shard(Spec):
+    """A few images of one class: their ids and content, and their encoding where it is needed."""
+
+    ids: tuple[str, ...]
+    images: tuple[str, ...]
+    features: Record | None = None
+
+
+class ShardBatch:
+    """A shard as detectors take it (``nand_core.detectors.ImageBatch``)."""
+
+    def __init__(self, shard: Shard, work: Work) -> None:
+        self.ids: Sequence[str] = shard.ids
+        self._shard = shard
+        self._work = work
+
+    def images(self) -> list:
+        """The RGB images, decoded now."""
+        return [read_image(self._work.root / path) for path in self.ids]
+
+    def features(self) -> ImageFeatures:
+        """Their shared encoding, read now."""
+        return read_features(self._work.store.path(self._shard.features))

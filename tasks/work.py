@@ -1,0 +1,48 @@
+"""What the items of one stage share in a process: the store, the data root and the loaded encoder."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nand_core.artifacts.store import Store
+from nand_core.config import Params
+from nand_core.detectors import detector_encoder
+from nand_core.vlm.encoder import VLM, EncoderSettings, encoder_digest, load_vlm
+
+
+@dataclass
+class Work:
+    """Never part of a key: all that a result depends on stands in its spec.
+
+    Attributes:
+        params: the run's settings.
+        root: the data root.
+        store: where artifacts are kept.
+    """
+
+    params: Params
+    root: Path
+    store: Store
+    _loaded: dict[str, VLM] = field(default_factory=dict, repr=False)
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def vlm(self, detector: str | None = None) -> VLM:
+        """The shared encoder, or the one that a detector asks for; loaded once."""
+        settings = self.params.encoder
+        if detector is not None:
+            settings = detector_encoder(self.params.detectors[detector], settings)
+        name = settings.model_dump_json()
+        with self._guard:
+            if name not in self._loaded:
+                self._loaded[name] = load_vlm(settings)
+            return self._loaded[name]
+
+
+def encoder_key(settings: EncoderSettings) -> dict[str, object]:
+    """What an encoding depends on: the weights' digests and how they are used."""
+    return {
+        "files": encoder_digest(settings),
+        **settings.model_dump(mode="json", exclude={"sha256", "batch_size", "pretrained", "linear_layers"}),
+    }
