@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import hashlib
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training.pool import Pool
+from training.settings import TrainSettings
+from training.train import text_tower
+from training.trainer import Trainer
+
+
+def _trainer(folder, seed: int = 0) -> Trainer:
+    settings = TrainSettings(
+        str(folder),
+        seed=seed,
+        steps=4,
+        text_steps=1,
+        processes=1,
+        batch=2,
+        fresh=1,
+        pool=4,
+        start=3,
+        validation=0,
+    )
+    settings.folder.mkdir(exist_ok=True)
+    return Trainer(settings, 0, text_tower(settings))
+
+
+def _digest(trainer: Trainer) -> str:
+    digest = hashlib.sha256()
+    for value in [*trainer.model.state_dict().values(), *trainer.average]:
+        digest.update(value.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory) -> Trainer:
+    trainer = _trainer(tmp_path_factory.mktemp("whole"))
+    for _ in range(3):
+        trainer.train_step()
+    return trainer
+
+
+def test_the_same_seed_gives_the_same_weights(whole_run, tmp_path):
+    again, other = _trainer(tmp_path / "again"), _trainer(tmp_path / "other", seed=1)
+    for _ in range(3):
+        again.train_step()
+    assert _digest(again) == _digest(whole_run)
+    assert _digest(other) != _digest(whole_run)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole_run, tmp_path):
+    first = _trainer(tmp_path)
+    first.train_step()
+    first.save()
+    first.train_step()  # lost: not saved, though its images are in the pool
+    second = _trainer(tmp_path)
+    assert second.step == 1
+    for _ in range(2):
+        second.train_step()
+    assert _digest(second) == _digest(whole_run)
+
+
+def test_a_step_changes_every_weight_of_the_image_tower(whole_run, tmp_path):
+    start = dict(_trainer(tmp_path).tower.named_parameters())
+    for name, value in whole_run.tower.named_parameters():
+        assert not torch.equal(value, start[name]), name
+
+
+def test_the_pool_draws_torn_slots_again(tmp_path):
+    pool = Pool(tmp_path, seed=1, capacity=3)
+    pool.fill(3)
+    image = pool.images[1].copy()
+    pool.images[1] = 0
+    pool._held[1] = 0  # as a kill in the middle of a slot leaves it
+    again = Pool(tmp_path, seed=1, capacity=3)
+    again.fill(3)
+    assert (again.images[1] == image).all()
+
+
+def test_difficulty_rises_and_then_stays(tmp_path):
+    pool = Pool(tmp_path, seed=1, capacity=1, ramp=100)
+    assert [pool.difficulty(i) for i in (1, 50, 100, 1000)] == [0.01, 0.5, 1.0, 1.0]
+    assert all(0 <= pool.difficulty(i) <= 1 for i in range(0, 600, 3))
+
+
+def test_exported_files_load_strictly_in_open_clip(whole_run, tmp_path):
+    whole_run.export(tmp_path)  # checks the outputs against open_clip's
+    config = whole_run.config
+    model = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
+    model.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)
+    linear = load_file(tmp_path / "linear.safetensors")
+    assert linear["fc.0.weight"].shape == (config["embed_dim"], config["vision_cfg"]["width"])
+    assert len(linear) == 2 * len(config["layers"])
+    assert sum(f.stat().st_size for f in tmp_path.iterdir()) < 8e6
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,1 @@
+"""Trains the embedded model from scratch on images that this package draws."""

@@ -1,0 +1,123 @@
+"""``python -m training.evaluate --model DIR``: the figures of the model card, on images never trained on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nand_core.vlm.words import WordTokenizer
+from training.generator import TYPES
+from training.lexicon import Lexicon, lexicon
+from training.measure import ImageSet, normality_gain, patch_embeddings, patch_figures
+from training.model import Tower, build_clip
+from training.targets import image_targets
+from training.text import accuracy, state_features
+from training.textures import HELD_OUT
+
+SEED = 20_000_000
+#: Class -> name in sentences, texture families, types that are added as normal in turn.
+CLASSES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "carpet": ("carpet", ("carpet",), ("thread", "hole", "stain", "metal")),
+    "wood": ("wood", ("wood",), ("scratch", "hole", "liquid", "stain")),
+    "leather": ("leather", ("leather",), ("cut", "glue", "fold", "poke")),
+    "stone": ("tile", ("stone", "marble"), ("crack", "glue_strip", "stroke", "liquid")),
+    "mesh": ("grid", ("mesh",), ("bent", "broken", "thread", "metal")),
+    "cast": ("magnetic tile", ("cast",), ("pore", "chip", "crack", "fray", "uneven")),
+    "knit (held out)": ("fabric", ("knit",), ("thread", "hole", "stain", "metal")),
+    "cobble (held out)": ("stone", ("cobble",), ("crack", "liquid", "stain", "metal")),
+    "corduroy (held out)": ("cloth", ("corduroy",), ("cut", "thread", "glue", "fold")),
+}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The exported model, loaded for measuring."""
+
+    model: open_clip.CLIP
+    tower: Tower
+    tokenizer: WordTokenizer
+
+    @classmethod
+    def load(cls, folder: Path) -> Embedded:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model = build_clip(config).eval()
+        model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
+        tower = Tower(model.visual).eval()
+        linear = load_file(folder / "linear.safetensors")
+        tower.fc.load_state_dict({name.removeprefix("fc."): value for name, value in linear.items()})
+        tokenizer = WordTokenizer.load(folder / config["tokenizer"], config["text_cfg"]["context_length"])
+        return cls(model, tower, tokenizer)
+
+    def feature(self, words: Lexicon, label: str, thing: str, phrases: int = 8) -> Tensor:
+        """Text feature of a label: its states over 35 templates, as the prompts of a run would give it."""
+        if label in words.states:
+            states = list(words.states[label])[:7]
+        else:
+            rng = np.random.default_rng(7)
+            states = [str(s) for s in rng.choice(words.phrasings(label), phrases, replace=False)]
+        return state_features(self.model, self.tokenizer, states, thing, words.templates[5:45])
+
+
+def class_gains(model: Embedded, words: Lexicon, count: int) -> dict[str, dict[str, tuple[float, float]]]:
+    """AUROC before and after, by class and added type."""
+    gains = {}
+    for k, (name, (thing, textures, types)) in enumerate(CLASSES.items()):
+        good = patch_embeddings(
+            model.tower, ImageSet.drawn(SEED + 100 * k, count, textures, normal=1.0).pixels
+        )
+        bad = {}
+        for i, kind in enumerate(types):
+            images = ImageSet.drawn(SEED + 100 * k + i + 1, count, textures, types=(kind,))
+            bad[kind] = patch_embeddings(model.tower, images.pixels[images.labels.flatten(1).any(1)])
+        features = {label: model.feature(words, label, thing) for label in ("normal", "abnormal", *types)}
+        gains[name] = normality_gain(bad, good, features)
+    return gains
+
+
+def images_per_second(model: Embedded, count: int = 96, batch: int = 16) -> float:
+    """Encoding speed of open_clip's own image tower on this machine."""
+    pixels = torch.randn(count, 3, 128, 128)
+    with torch.no_grad():
+        began = time.perf_counter()
+        for part in pixels.split(batch):
+            model.model.visual.forward_intermediates(part, indices=[1, 3, 5])
+    return count / (time.perf_counter() - began)
+
+
+def report(folder: Path, count: int) -> None:
+    model, words = Embedded.load(folder), lexicon()
+    targets = image_targets(words, TYPES, model.model.visual.proj.shape[1])
+    for name, textures in (("trained families", None), ("held-out families", tuple(HELD_OUT))):
+        kind, area = patch_figures(model.tower, ImageSet.drawn(SEED, 6 * count, textures), targets)
+        print(f"{name}: type accuracy {kind:.3f}, abnormal-patch AUROC {area:.3f}")
+    for held_out in (False, True):
+        right = accuracy(model.model, words, model.tokenizer, held_out)
+        print(f"phrases {'held out' if held_out else 'trained'}: {right:.3f}")
+    before, after, worse = [], [], 0
+    for name, rows in class_gains(model, words, count).items():
+        for kind, (old, new) in rows.items():
+            print(f"| {name} | {kind} | {old:.1f} | {new:.1f} |")
+        old, new = np.mean(list(rows.values()), axis=0)
+        print(f"| **{name}** | mean | {old:.1f} | {new:.1f} |")
+        before.append(old)
+        after.append(new)
+        worse += sum(new < old for old, new in rows.values())
+    print(f"| all | mean | {np.mean(before):.1f} | {np.mean(after):.1f} | {worse} groups worse")
+    print(f"{images_per_second(model):.0f} images/s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=32, help="images a type and class")
+    arguments = parser.parse_args()
+    report(arguments.model, arguments.count)

@@ -1,0 +1,127 @@
+"""What the text tower learns: sentences and the target that each belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from nand_core.vlm.words import split_words, stem
+
+#: Stands for any word outside the vocabulary.
+STRANGER = "zzz"
+_SHARES = {"normal": 0.16, "abnormal": 0.1, "unknown": 0.08}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One type: what it is called, the phrases kept out of training, and what it looks like."""
+
+    nouns: tuple[str, ...]
+    adjectives: tuple[str, ...]
+    phrases: tuple[str, ...]
+    held_out: tuple[str, ...]
+    mixture: dict[str, float]
+
+
+class Lexicon:
+    """The lexicon file; ``drawn`` and ``spoken`` types, in order, make up ``types``."""
+
+    def __init__(self, path: Path) -> None:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        self.drawn: tuple[str, ...] = tuple(data["drawn"])
+        self.types: dict[str, Entry] = {}
+        for name, entry in {**data["drawn"], **data["spoken"]}.items():
+            words = (tuple(entry.get(key, ())) for key in ("nouns", "adjectives", "phrases", "held_out"))
+            self.types[name] = Entry(*words, mixture=entry.get("mixture", {name: 1.0}))
+        self.families: dict[str, tuple[str, ...]] = {k: tuple(v) for k, v in data["families"].items()}
+        self.objects, self.templates = tuple(data["objects"]), tuple(data["templates"])
+        self.states = {"normal": tuple(data["normal"]), "abnormal": tuple(data["abnormal"])}
+        self.without, self.unknown = tuple(data["normal_without"]), tuple(data["unknown"])
+        self.patterns = {key: tuple(value) for key, value in data["patterns"].items()}
+        self.labels: tuple[str, ...] = ("normal", "abnormal", "unknown", *self.types)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Sorted stems of every word that training can meet; held-out phrases add none."""
+        texts = [*self.objects, *self.templates, *self.unknown, *self.without]
+        texts += [
+            *self.states["normal"],
+            *self.states["abnormal"],
+            *self.patterns["noun"],
+            *self.patterns["adjective"],
+        ]
+        for entry in self.types.values():
+            texts += [*entry.nouns, *entry.adjectives, *entry.phrases]
+        stems = {stem(word) for text in texts for word in split_words(text)}
+        return sorted(stems - {stem(w) for w in ("noun", "adjective")})
+
+    def phrasings(self, name: str) -> list[str]:
+        """Every phrasing of a type in training, as states with {} for the object."""
+        entry = self.types[name]
+        made = [p.replace("{noun}", n) for p in self.patterns["noun"] for n in entry.nouns]
+        made += [p.replace("{adjective}", a) for p in self.patterns["adjective"] for a in entry.adjectives]
+        return [*entry.phrases, *made]
+
+    def state(self, rng: np.random.Generator, label: str) -> str:
+        """A random state ({} is the object) that means ``label``."""
+        if label == "unknown":
+            word = str(rng.choice(self.unknown))
+            form = rng.choice(
+                ["{} with %s", "%s {}", "%s on {}", "%s", "{} and %s", "a %s in the {}", "% s {}"]
+            )
+            return form.replace("% s", STRANGER).replace(
+                "%s", word if form == "%s" or rng.random() < 0.7 else STRANGER
+            )
+        if label in self.states:
+            if label == "normal" and rng.random() < 0.2:
+                entry = self.types[str(rng.choice(list(self.types)))]
+                return str(rng.choice(self.without)).replace("{noun}", str(rng.choice(entry.nouns)))
+            return "{}" if label == "normal" and rng.random() < 0.25 else str(rng.choice(self.states[label]))
+        entry, choice = self.types[label], rng.random()
+        if choice < 0.1:
+            return str(rng.choice([*entry.nouns, *entry.adjectives]))
+        if choice < 0.35:
+            return str(rng.choice(entry.phrases))
+        if choice < 0.6 and entry.adjectives:
+            return str(rng.choice(self.patterns["adjective"])).replace(
+                "{adjective}", str(rng.choice(entry.adjectives))
+            )
+        return str(rng.choice(self.patterns["noun"])).replace("{noun}", str(rng.choice(entry.nouns)))
+
+    def sentence(self, rng: np.random.Generator) -> tuple[str, int]:
+        """A random training sentence and the index of its label."""
+        draw = rng.random()
+        label = None
+        for name, share in _SHARES.items():
+            draw -= share
+            if draw < 0:
+                label = name
+                break
+        label = label or str(rng.choice(list(self.types)))
+        thing = STRANGER if rng.random() < 0.12 else str(rng.choice(self.objects))
+        text = self.place(self.state(rng, label), thing, str(rng.choice(self.templates)))
+        if (
+            label not in _SHARES and rng.random() < 0.1
+        ):  # a word that nobody knows does not change the meaning
+            words = text.split()
+            words.insert(int(rng.integers(len(words) + 1)), STRANGER)
+            text = " ".join(words)
+        return text, self.labels.index(label)
+
+    @staticmethod
+    def place(state: str, thing: str, template: str) -> str:
+        """Object into state, state into template; drops a doubled article."""
+        state = state.replace("{}", thing)
+        for article in ("a ", "the "):
+            if state.startswith(("a ", "the ")):
+                template = template.replace(article + "{}", "{}")
+        return template.replace("{}", state)
+
+
+@cache
+def lexicon() -> Lexicon:
+    return Lexicon(Path(__file__).with_name("lexicon.yaml"))

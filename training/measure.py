@@ -1,0 +1,100 @@
+"""Figures on fresh images: type accuracy, AUROC of abnormal patches, what normality addition does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import rankdata
+from torch import Tensor
+
+from training.augment import normalise, to_tensor
+from training.generator import TYPES, scene
+from training.losses import patch_labels
+from training.model import Tower
+from training.targets import LOGIT_SCALE
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve; 0.5 for ties, nan when a class is empty."""
+    positive = np.asarray(positive, bool)
+    hits, misses = positive.sum(), (~positive).sum()
+    if not hits or not misses:
+        return float("nan")
+    return float((rankdata(scores)[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    pixels: Tensor
+    labels: Tensor
+
+    @classmethod
+    def drawn(
+        cls,
+        seed: int,
+        count: int,
+        names: tuple[str, ...] | None = None,
+        types: tuple[str, ...] | None = None,
+        normal: float = 0.15,
+    ) -> ImageSet:
+        scenes = [scene(seed, i, types=types, names=names, normal=normal) for i in range(count)]
+        pixels = normalise(to_tensor(np.stack([s.image for s in scenes])))
+        return cls(pixels, torch.from_numpy(np.stack([s.labels for s in scenes])))
+
+
+@torch.no_grad()
+def patch_embeddings(tower: Tower, pixels: Tensor, batch: int = 32) -> Tensor:
+    """Normalised patch embeddings (layers, n, patches, dim)."""
+    return torch.cat([tower(part)[0] for part in pixels.split(batch)], 1)
+
+
+def patch_figures(tower: Tower, images: ImageSet, targets: Tensor) -> tuple[float, float]:
+    """Type accuracy on abnormal patches, AUROC of abnormal against normal patches (mean over layers)."""
+    logits = LOGIT_SCALE * patch_embeddings(tower, images.pixels) @ targets.T
+    label = patch_labels(images.labels, len(TYPES))
+    kind = logits[..., 1:-1].softmax(-1).mean(0).argmax(-1) + 1
+    score = torch.sigmoid(logits[..., -1] - logits[..., 0]).mean(0)
+    known, abnormal = label >= 0, label > 0
+    accuracy = (kind == label)[abnormal].float().mean()
+    return float(accuracy), auroc(score[known].numpy(), abnormal[known].numpy())
+
+
+def anomaly_maps(embeddings: Tensor, text: Tensor, reference: Tensor) -> Tensor:
+    """Mean over layers of the softmax probability of ``text`` against ``reference`` (n, grid, grid)."""
+    z = LOGIT_SCALE * (embeddings @ text - embeddings @ reference)
+    side = int(z.shape[-1] ** 0.5)
+    return torch.sigmoid(z).mean(0).unflatten(-1, (side, side))
+
+
+def normality_gain(
+    embeddings: dict[str, Tensor], good: Tensor, features: dict[str, Tensor]
+) -> dict[str, tuple[float, float]]:
+    """AUROC of the image score before and after adding each type as normal (%, protocol of arXiv 2407.19849).
+
+    Args:
+        embeddings: of images with one defect each, by type.
+        good: embeddings of images without a defect.
+        features: text features by type, and of ``normal`` and ``abnormal``.
+    """
+    up = lambda maps: F.interpolate(maps[:, None], size=(64, 64), mode="bilinear", align_corners=True)[:, 0]  # noqa: E731
+    everything = {"good": good, **embeddings}
+    base = {
+        name: up(anomaly_maps(e, features["abnormal"], features["normal"])) for name, e in everything.items()
+    }
+    out = {}
+    for added in embeddings:
+        before, after, positive = [], [], []
+        for name, e in everything.items():
+            suppressed = base[name] * (1 - up(anomaly_maps(e, features[added], features["normal"])))
+            before.append(base[name].amax((1, 2)).numpy())
+            after.append(suppressed.amax((1, 2)).numpy())
+            positive.append(np.full(len(before[-1]), name not in ("good", added)))
+        positive = np.concatenate(positive)
+        out[added] = (
+            100 * auroc(np.concatenate(before), positive),
+            100 * auroc(np.concatenate(after), positive),
+        )
+    return out
