@@ -25,11 +25,9 @@ class RunSettings(Settings):
     """How the work is spread; no result depends on it.
 
     Attributes:
-        workers: items of a stage computed at once.
         shard: most images encoded as one cached item.
     """
 
-    workers: int = Field(2, ge=1, le=64)
     shard: int = Field(32, ge=1, le=4096)
 
 

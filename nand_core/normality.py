@@ -119,9 +119,10 @@ def suppression_map(
         text = torch.cat([text, others])
     found = text_map(features, linear, text, scale, settings.combine, MAP_SIZE).clamp(0, 1)
     if settings.dilation:
-        found = F.max_pool2d(found[:, None], settings.dilation, stride=1, padding=settings.dilation // 2)[
-            :, 0
-        ]
+        # A square's maximum is that of its columns' maxima: two passes of k instead of one of k * k.
+        side, edge = settings.dilation, settings.dilation // 2
+        found = F.max_pool2d(found[:, None], (side, 1), stride=1, padding=(edge, 0))
+        found = F.max_pool2d(found, (1, side), stride=1, padding=(0, edge))[:, 0]
     return found
 
 

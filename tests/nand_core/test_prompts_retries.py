@@ -98,14 +98,17 @@ def test_a_closed_port_is_one_clear_line(llm, delays):
 
 
 def test_no_more_requests_at_once_than_allowed(llm):
-    pair, lock, active, peak = threading.Barrier(2), threading.Lock(), 0, 0
+    pair, third, lock, active, peak = threading.Barrier(2), threading.Event(), threading.Lock(), 0, 0
 
     def together(handler: Handler) -> None:
         nonlocal active, peak
         with lock:
             active += 1
             peak = max(peak, active)
+            if active > 2:
+                third.set()
         pair.wait(10)
+        third.wait(0.3)
         with lock:
             active -= 1
         data = good().body.encode()
