@@ -68,6 +68,8 @@ def main(arguments: list[str]) -> int:
         stage = getattr(importlib.import_module(f"flows.{name}"), name)
         for logger in ("prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(logger).addFilter(_OneLine())
+        # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.
+        logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
         stage(*rest)
     except NandError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -24,11 +24,7 @@ def base_maps(detector: str, params: str = "params.yaml") -> None:
     settings = run.params.detectors[detector]
     kind = build_detector(detector, settings, Context("", run.work.vlm, lambda: ()))
     vectors = text_vectors() if "text" in kind.needs else {}
-    encoder = (
-        encoder_key(detector_encoder(settings, run.params.encoder))
-        if kind.needs & {"features", "vlm"}
-        else {}
-    )
+    encoder = encoder_key(detector_encoder(settings, run.params.encoder)) if kind.needs & {"features", "vlm"} else {}
 
     def specs(of: type, split: str, **state: dict) -> dict:
         shards = class_shards(run, split, encoded="features" in kind.needs)

@@ -18,6 +18,11 @@ def demo_data(params: str = "params.yaml") -> None:
     run = Run.start("demo_data", Path(params))
     FOLDER.mkdir(parents=True, exist_ok=True)
     if run.params.dataset.kind == "demo":
-        generate(run.work.root, run.params.dataset.demo)
-        get_run_logger().info("demo_data: generated images in %s", run.work.root)
+        logger = get_run_logger()
+
+        def progress(done: int, total: int) -> None:
+            if done % 100 == 0 or done == total:
+                logger.info("demo_data: %d of %d images in %s", done, total, run.work.root)
+
+        generate(run.work.root, run.params.dataset.demo, progress)
     run.finish()

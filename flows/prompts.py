@@ -17,11 +17,7 @@ def prompts(params: str = "params.yaml") -> None:
     """Write ``artifacts/prompts/<class>/<group>.json``."""
     run = Run.start("prompts", Path(params))
     manifest = run.manifest
-    named = (
-        manifest[manifest["group"] != ""][["class", "group"]]
-        .drop_duplicates()
-        .sort_values(["class", "group"])
-    )
+    named = manifest[manifest["group"] != ""][["class", "group"]].drop_duplicates().sort_values(["class", "group"])
     known = {str(name): tuple(rows["group"]) for name, rows in named.groupby("class")}
     specs = {
         f"{name}/{group}.json": PromptSpec(

@@ -29,9 +29,7 @@ def report(params: str = "params.yaml") -> None:
     params_ = run.params
     manifest = run.manifest
     phrases = {
-        path.relative_to(ARTIFACTS / "prompts").with_suffix("").as_posix(): json.loads(path.read_text())[
-            "phrases"
-        ]
+        path.relative_to(ARTIFACTS / "prompts").with_suffix("").as_posix(): json.loads(path.read_text())["phrases"]
         for path in sorted((ARTIFACTS / "prompts").glob("*/*.json"))
     }
     read = [MANIFEST, RESULTS / "auroc.parquet", RESULTS / "scores.parquet"]

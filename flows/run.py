@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Hashable, Mapping
-from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 from prefect import Task, get_run_logger
+from prefect.futures import as_completed
 from tqdm import tqdm
 
 from flows.record import StageCounts, record_stage
@@ -72,16 +72,15 @@ class Run:
         before = time.monotonic()
         cached_task = stored_in(made, self.work.store)
         futures = {key: cached_task.submit(spec, self.work) for key, spec in specs.items()}
-        waiting = {future.wrapped_future: key for key, future in futures.items()}
         progress = _Progress(stage, len(specs))
         try:
-            for done in as_completed(waiting):
-                state = futures[waiting[done]].state
-                if state.is_failed() or state.is_crashed():
-                    for other in waiting:
-                        other.cancel()
-                    state.result()
-                cached = state.name == "Cached"
+            for future in as_completed(list(futures.values())):
+                future.wait()  # brings the final state over; asked before that, the server may lag behind
+                if not future.state.is_completed():
+                    for other in futures.values():
+                        other.wrapped_future.cancel()
+                    future.result()
+                cached = future.state.name == "Cached"
                 counts.items += 1
                 counts.cached += cached
                 counts.executed += not cached
@@ -121,12 +120,8 @@ class _Progress:
         if self._bar.disable and self._done < self._total and now - self._last > 10:
             self._last = now
             left = (now - self._started) / self._done * (self._total - self._done)
-            self._logger.info(
-                "%s: %d of %d items, about %.0f s left", self._stage, self._done, self._total, left
-            )
+            self._logger.info("%s: %d of %d items, about %.0f s left", self._stage, self._done, self._total, left)
 
     def close(self) -> None:
         self._bar.close()
-        self._logger.info(
-            "%s: %d of %d items (%d from the cache)", self._stage, self._done, self._total, self._cached
-        )
+        self._logger.info("%s: %d of %d items (%d from the cache)", self._stage, self._done, self._total, self._cached)

@@ -32,10 +32,7 @@ def text_features(params: str = "params.yaml") -> None:
     key = encoder_key(run.params.encoder)
     specs = {where: TextSpec(sentences=tuple(said), encoder=key) for where, said in texts.items()}
     records = run.items(encode, specs)
-    rows = [
-        (*where, np.load(run.work.store.path(record), allow_pickle=False))
-        for where, record in records.items()
-    ]
+    rows = [(*where, np.load(run.work.store.path(record), allow_pickle=False)) for where, record in records.items()]
     frame = pd.DataFrame(rows, columns=["class", "group", "kind", "vector"])
     with replacing(TEXT_FEATURES) as temporary:
         frame.sort_values(["class", "kind", "group"]).to_parquet(temporary, index=False)

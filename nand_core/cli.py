@@ -16,6 +16,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from nand_core.errors import NandError
+from nand_core.server import local_server
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 STATE = Path(".nand")
@@ -34,22 +35,21 @@ def repro(context: typer.Context) -> None:
 
     Arguments are handed on to dvc. With PREFECT_API_URL set, that server is used instead.
     """
-    from nand_core.config import load_params
-    from nand_core.server import local_server
-
-    try:
-        load_params(Path("params.yaml"))
-        stages = list(_stages())
-    except NandError as error:
-        raise fail(error) from error
     STATE.mkdir(exist_ok=True)
     run = uuid.uuid4().hex
     environment = {**os.environ, "NAND_RUN_ID": run, "DO_NOT_TRACK": "1"}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
-    with local_server(STATE / "prefect", environment) as url:
-        print(f"Prefect: {url.removesuffix('/api')} (while this runs)", flush=True)
-        command = [sys.executable, "-m", "dvc", "repro", *context.args]
-        code = subprocess.run(command, env={**environment, "PREFECT_API_URL": url}, check=False).returncode
+    try:
+        with local_server(STATE / "prefect", environment) as url:
+            from nand_core.config import load_params  # takes seconds, while the server starts
+
+            load_params(Path("params.yaml"))
+            stages = _stages()
+            print(f"Prefect: {url.removesuffix('/api')} (while this runs)", flush=True)
+            command = [sys.executable, "-m", "dvc", "repro", *context.args]
+            code = subprocess.run(command, env={**environment, "PREFECT_API_URL": url}, check=False).returncode
+    except NandError as error:
+        raise fail(error) from error
     _complete_record(run, stages)
     if code:
         raise typer.Exit(code)
