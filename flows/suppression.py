@@ -31,7 +31,7 @@ def suppression(params: str = "params.yaml") -> None:
             others=tuple(
                 other
                 for (c, g, k), other in sorted(vectors.items())
-                if settings.competing and k == "add" and c == name and g != group
+                if settings.competing and k == "known" and c == name and g != group
             ),
             encoder=key,
             settings=settings,

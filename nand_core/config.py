@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pandas as pd
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML, YAMLError
 
 from nand_core.datasets.settings import DatasetSettings
@@ -34,6 +36,8 @@ class RunSettings(Settings):
 class Params(Settings):
     """``params.yaml``, one section a stage."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     dataset: DatasetSettings
     encoder: EncoderSettings = EncoderSettings()
     prompts: PromptSettings = PromptSettings()
@@ -42,6 +46,16 @@ class Params(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
     run: RunSettings = RunSettings()
+
+    @field_validator("detectors")
+    @classmethod
+    def _file_names(cls, detectors: dict[str, DetectorSettings]) -> dict[str, DetectorSettings]:
+        for name in detectors:
+            if not re.fullmatch("[a-z0-9_]+", name):
+                raise ValueError(f"name {name!r} must consist of a-z, 0-9 and _; files are called after it")
+            if name == "summary":
+                raise ValueError("name 'summary' belongs to the report's table of all detectors; choose another")
+        return detectors
 
 
 def load_params(path: Path) -> Params:
@@ -56,8 +70,10 @@ def load_params(path: Path) -> Params:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NandError(f"{path}: not found; copy one of profiles/*.yaml to it") from error
+    except OSError as error:
+        raise NandError(f"{path}: not readable ({error.strerror})") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise NandError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+        raise NandError(f"{path}: not readable as YAML ({_yaml_problem(error)})") from None
     if not isinstance(values, dict):
         raise NandError(f"{path}: expected sections such as 'dataset:', found {type(values).__name__}")
     try:
@@ -65,6 +81,14 @@ def load_params(path: Path) -> Params:
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors(include_url=False)]
         raise NandError(f"{path}: " + "; ".join(lines)) from error
+
+
+def _yaml_problem(error: YAMLError | UnicodeDecodeError) -> str:
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if problem is None or mark is None:
+        return " ".join(str(error).split())
+    # A duplicate key comes with both values, one of which may be a secret.
+    return f"line {mark.line + 1}: {problem.partition(' with value ')[0]}"
 
 
 def _explain(problem: dict[str, Any]) -> str:
@@ -77,35 +101,38 @@ def _explain(problem: dict[str, Any]) -> str:
         given = problem["ctx"].get("tag", "none")
         return f"{where}: unknown detector kind {given!r}{nearest(given, kinds)}"
     value = problem["input"]
-    shown = "" if isinstance(value, dict | list) or problem["type"] == "missing" else f" (got {value!r})"
-    return f"{where}: {problem['msg']}{shown}"
+    # Whoever mistakes the place of the chat server's key must not find it in a log.
+    hidden = isinstance(value, dict | list) or problem["type"] == "missing" or "openai" in problem["loc"][:2]
+    return f"{where}: {problem['msg']}" + ("" if hidden else f" (got {value!r})")
 
 
 def _kinds() -> list[str]:
-    return [
-        kind.model_fields["kind"].default for kind in _models(Params.model_fields["detectors"].annotation)
-    ]
+    (settings,) = _alternatives(Params.model_fields["detectors"].annotation)
+    return [kind.model_fields["kind"].default for kind in _alternatives(get_args(settings)[1])]
 
 
 def _siblings(loc: Iterable[Any]) -> list[str]:
     """Names of the fields of the model that lies at ``loc``."""
-    models: list[type[BaseModel]] = [Params]
+    found: list[Any] = [Params]
     for part in loc:
-        below = [
-            m
-            for model in models
-            if part in model.model_fields
-            for m in _models(model.model_fields[part].annotation)
-        ]
-        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
-        models = tagged or below or models
-    return sorted({name for model in models for name in model.model_fields})
+        tagged = [model for model in found if len(found) > 1 and _fields(model).get("kind", Field()).default == part]
+        below = [_fields(known)[part].annotation for known in found if part in _fields(known)]
+        below += [get_args(known)[1] for known in found if get_origin(known) is dict]
+        found = tagged or [known for annotation in below for known in _alternatives(annotation)] or found
+    return sorted({name for model in found for name in _fields(model)})
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
+def _alternatives(annotation: Any) -> list[Any]:
+    """The members of a union; any other annotation alone."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [known for member in get_args(annotation) for known in _alternatives(member)]
+    return [annotation]
+
+
+def _fields(annotation: Any) -> dict[str, Any]:
+    return annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
 
 
 def check_names(params: Params, manifest: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ Written map by map and read by random access, so that memory does not grow with 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def write_maps(path: Path, ids: Sequence[str], batches: Iterable[np.ndarray], si
                 batch = np.ascontiguousarray(batch, dtype="<f4")
                 if batch.shape[1:] != shape[1:]:
                     raise NandError(f"maps have shape {batch.shape[1:]}, expected {shape[1:]}")
+                if written + len(batch) > len(ids):
+                    raise NandError(f"more maps than the {len(ids)} images")
                 if not (batch >= 0).all():
                     bad = ids[written + int((~(batch >= 0)).any(axis=(1, 2)).argmax())]
                     raise NandError(f"the map of {bad} has NaN or negative values; Eq. 6 needs maps >= 0")
@@ -80,7 +83,7 @@ class MapFile:
             self._maps = (
                 np.memmap(self.path, dtype, "r", offset, shape) if shape[0] else np.empty(shape, dtype)
             )
-        except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError, OSError) as error:
             if isinstance(error, NandError):
                 raise
             raise NandError(

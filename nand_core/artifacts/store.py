@@ -129,11 +129,9 @@ class Store(Settings):
         """Make ``folder`` hold exactly ``records`` (relative path -> object).
 
         Files that are right already are left alone; others are copied to a temporary file and renamed.
-        Whatever does not belong is removed.
+        Whatever does not belong is removed first.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        for relative, record in records.items():
-            self.materialise_file(record, folder / relative)
         wanted = {folder / relative for relative in records}
         for path in sorted(folder.rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():
@@ -141,6 +139,8 @@ class Store(Settings):
                     path.rmdir()
             elif path not in wanted:
                 path.unlink()
+        for relative, record in records.items():
+            self.materialise_file(record, folder / relative)
 
     def materialise_file(self, record: Record, path: Path) -> None:
         """Copy one object to ``path`` unless it is there already."""

@@ -1,0 +1,172 @@
+"""Every mistake in params.yaml is one line that names the file, the key and what could be meant."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from nand_core.config import check_names, load_params
+from nand_core.errors import NandError
+
+ROOT = Path(__file__).parents[2]
+GOOD: dict[str, Any] = {
+    "dataset": {"kind": "demo", "root": "data/demo"},
+    "detectors": {"april_gan": {"kind": "april_gan"}, "encoder": {"kind": "patchcore"}},
+}
+SECRET = "sk-0123456789abcdef"
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """The message for bad settings, given as text or as what to set at a dotted place of good ones."""
+
+    def message(place: str, value: Any = None) -> str:
+        path = tmp_path / "params.yaml"
+        if "\n" in place:
+            path.write_text(place)
+        else:
+            values = copy.deepcopy(GOOD)
+            *parents, last = place.split(".")
+            inner = values
+            for name in parents:
+                inner = inner.setdefault(name, {})
+            inner[last] = value
+            with path.open("w") as file:
+                YAML(typ="safe").dump(values, file)
+        with pytest.raises(NandError) as error:
+            load_params(path)
+        said = str(error.value)
+        assert said.startswith(f"{path}: ") and "\n" not in said
+        assert SECRET not in said + str(error.value.__cause__)
+        return said.removeprefix(f"{path}: ")
+
+    return message
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))], ids=lambda path: path.name
+)
+def test_shipped_settings_are_valid(path):
+    assert load_params(path).detectors
+
+
+@pytest.mark.parametrize(
+    ("place", "near"),
+    [
+        ("supression", "suppression"),
+        ("suppression.dilatoin", "dilation"),
+        ("dataset.demo.sed", "seed"),
+        ("prompts.openai.modle", "model"),
+        ("dataset.demo.demo", None),
+        ("run.shards", "shard"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(refused, place, near):
+    said = refused(place, 1)
+    assert said.startswith(f"unknown key {place!r}")
+    assert f"did you mean {near!r}?" in said if near else "did you mean" not in said
+
+
+@pytest.mark.parametrize("name", ["mine", "encoder", "patchcore", "winclip"])
+def test_an_unknown_key_in_a_detector_names_the_keys_of_its_kind(refused, name):
+    said = refused(f"detectors.{name}", {"kind": "patchcore", "corset": 0.1})
+    assert "corset'; did you mean 'coreset'?" in said and "shots" not in said
+    said = refused(f"detectors.{name}", {"kind": "winclip", "shot": 1})
+    assert "shot'; did you mean 'shots'?" in said and "coreset" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "near"),
+    [({"kind": "patchcor"}, "patchcor", "patchcore"), ({"kind": "wincilp"}, "wincilp", "winclip"), ({}, "none", None)],
+)
+def test_an_unknown_kind_of_detector(refused, settings, given, near):
+    said = refused("detectors.mine", settings)
+    assert said.startswith(f"detectors.mine: unknown detector kind {given!r}")
+    assert "(known: april_gan, external, patchcore, plugin, winclip)" in said
+    assert near is None or f"did you mean {near!r}?" in said
+
+
+@pytest.mark.parametrize("name", ["summary", "April", "a-b", "../x", "", "a b", "é", "mine\n"])
+def test_a_detector_name_that_cannot_name_a_file(refused, name):
+    said = refused("detectors", {name: {"kind": "april_gan"}})
+    assert said.startswith("detectors: ") and repr(name) in said
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("evaluation.alpha", -1, "evaluation.alpha: Input should be greater than or equal to 0 (got -1)"),
+        ("run.shard", 0, "run.shard: Input should be greater than or equal to 1 (got 0)"),
+        ("suppression.dilation", 36, "must be odd"),
+        ("detectors.mine", {"kind": "patchcore", "coreset": 7}, "coreset: Input should be less than or equal to 1"),
+        ("prompts.phrases", 0, "prompts.phrases: Input should be greater than or equal to 1 (got 0)"),
+        ("dataset.kind", "dmo", "dataset.kind: Input should be 'demo', 'folder', 'mvtec_ad' or 'visa' (got 'dmo')"),
+        ("detectors", {}, "detectors: Dictionary should have at least 1 item"),
+        ("dataset", {}, "dataset.root: Field required"),
+    ],
+)
+def test_a_bad_value_is_named(refused, place, value, message):
+    assert message in refused(place, value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("prompts.openai.api_key", SECRET),
+        ("prompts.openai", SECRET),
+        ("prompts.openai.temperature", SECRET),
+        ("prompts.openai.base_url", f"http://user:{SECRET}@localhost/v1"),
+        ("prompts.api_key", SECRET),
+        ("prompts.openai", [SECRET]),
+        ("api_key", SECRET),
+        ("openai", SECRET),
+        (f"a:\n  api_key: {SECRET}\n  api_key: {SECRET}\n", None),
+        (f"a:\n  api_key: '{SECRET}\n", None),
+    ],
+)
+def test_a_misplaced_key_is_not_repeated(refused, place, value):
+    assert SECRET[:8] not in refused(place, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [\n", "not readable as YAML (line 2: "),
+        ("a: 1\na: 2\n", 'not readable as YAML (line 2: found duplicate key "a")'),
+        ("a: !!python/object:os.system x\n", "not readable as YAML (line 1: could not determine"),
+        ("- 1\n", "expected sections such as 'dataset:', found list"),
+        ("\n", "expected sections such as 'dataset:', found NoneType"),
+    ],
+)
+def test_broken_yaml(refused, text, message):
+    assert refused(text).startswith(message)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(NandError, match="none.yaml: not found; copy one of profiles"):
+        load_params(tmp_path / "none.yaml")
+    with pytest.raises(NandError, match="not readable"):
+        load_params(tmp_path)
+    (tmp_path / "bytes.yaml").write_bytes(b"a: \xff\n")
+    with pytest.raises(NandError, match="bytes.yaml: not readable as YAML"):
+        load_params(tmp_path / "bytes.yaml")
+
+
+def with_phrases(tmp_path, explicit: dict) -> Any:
+    with (tmp_path / "params.yaml").open("w") as file:
+        YAML(typ="safe").dump({**GOOD, "prompts": {"explicit": explicit}}, file)
+    return load_params(tmp_path / "params.yaml")
+
+
+def test_phrases_for_unknown_names(tmp_path):
+    manifest = pd.DataFrame({"class": ["carpet", "carpet", "wood"], "group": ["", "thread", "knot"]})
+    check_names(with_phrases(tmp_path, {"carpet": {"thread": ["loose thread on carpet"]}}), manifest)
+    with pytest.raises(NandError, match=r"unknown class 'carpett'; did you mean 'carpet'\? \(known: carpet, wood\)"):
+        check_names(with_phrases(tmp_path, {"carpett": {"thread": ["loose thread on carpet"]}}), manifest)
+    with pytest.raises(NandError, match=r"explicit.carpet: unknown group 'tread'; .*'thread'\? \(known: thread\)"):
+        check_names(with_phrases(tmp_path, {"carpet": {"tread": ["loose thread on carpet"]}}), manifest)
