@@ -41,9 +41,7 @@ def repro(context: typer.Context) -> None:
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     try:
         with local_server(STATE / "prefect", environment) as url:
-            from nand_core.config import load_params  # takes seconds, while the server starts
-
-            load_params(Path("params.yaml"))
+            _validate(Path("params.yaml"))  # its imports take seconds, while the server starts
             stages = _stages()
             print(f"Prefect: {url.removesuffix('/api')} (while this runs)", flush=True)
             command = [sys.executable, "-m", "dvc", "repro", *context.args]
@@ -54,6 +52,17 @@ def repro(context: typer.Context) -> None:
     if code:
         raise typer.Exit(code)
     show_results()
+
+
+def _validate(params: Path) -> None:
+    """Check the settings, and the data set's structure unless it is yet to be generated."""
+    from nand_core.config import check_names, load_params
+    from nand_core.datasets.manifest import scan
+
+    loaded = load_params(params)
+    root = Path(loaded.dataset.root)
+    if loaded.dataset.kind != "demo" or root.exists():
+        check_names(loaded, scan(loaded.dataset, root))
 
 
 def _stages() -> list[str]:
@@ -121,13 +130,8 @@ def status() -> None:
 @app.command()
 def check(params: Annotated[Path, typer.Argument()] = Path("params.yaml")) -> None:
     """Validate a params file and the data set's structure without running anything."""
-    from nand_core.config import check_names, load_params
-    from nand_core.datasets.manifest import scan
-
     try:
-        loaded = load_params(params)
-        if loaded.dataset.kind != "demo" or Path(loaded.dataset.root).exists():
-            check_names(loaded, scan(loaded.dataset, Path(loaded.dataset.root)))
+        _validate(params)
     except NandError as error:
         raise fail(error) from error
     print(f"{params}: valid")

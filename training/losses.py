@@ -46,7 +46,7 @@ def _focal(z: Tensor, positive: Tensor, weight: Tensor) -> Tensor:
 
 
 def _balance(label: Tensor, types: int) -> Tensor:
-    """Weights (n, patches): 0.1 on normal patches, 1 on average on defects, less for each patch of a large one."""
+    """Weights (n, patches): 0.1 on normal patches, 1 on average on defects, less on those of large ones."""
     counts = F.one_hot(label.clamp(min=0), types + 1).sum(1).gather(1, label.clamp(min=0))
     weight = counts.float().pow(-_LARGE) * (label > 0)
     mean = weight.sum() / (label > 0).sum().clamp(min=1)

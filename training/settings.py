@@ -42,7 +42,7 @@ class TrainSettings:
     partial: float = 0.75
     muon_lr: float = 2e-3
     adam_lr: float = 1e-3
-    decay: float = 0.999
+    decay: float = 0.99
     every_minutes: float = 5.0
     validation: int = 192
 
