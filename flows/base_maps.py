@@ -8,7 +8,9 @@ from prefect import flow
 
 from flows.features import class_shards, text_vectors
 from flows.run import ARTIFACTS, Run
-from nand_core.detectors import Context, build_detector, detector_digest, detector_encoder
+from nand_core.detectors.base import Context
+from nand_core.detectors.build import build_detector, detector_digest
+from nand_core.detectors.settings import detector_encoder
 from nand_core.errors import NandError, nearest
 from tasks.base_maps import DetectorSpec, MapsSpec, fit_detector
 from tasks.base_maps import base_maps as draw_maps

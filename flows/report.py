@@ -9,6 +9,9 @@ from prefect import flow
 
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run
 from nand_core.artifacts.store import replacing, sha256_file
+from nand_core.vlm.settings import EncoderSettings
+from nand_core.vlm.sources import model_config
+from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 from tasks.report import ReportSpec
 from tasks.report import report as render
 
@@ -35,8 +38,8 @@ def report(params: str = "params.yaml") -> None:
     read = [MANIFEST, RESULTS / "auroc.parquet", RESULTS / "scores.parquet"]
     for folder in ("prompts", "base_maps", "suppression"):
         read += sorted(path for path in (ARTIFACTS / folder).rglob("*") if path.is_file())
-    vlm = run.work.vlm()
-    unknown = {name: vlm.unknown_words(" ".join(said)) for name, said in phrases.items()}
+    tokenizer = load_tokenizer(params_.encoder)
+    unknown = {name: unknown_words(tokenizer, " ".join(said)) for name, said in phrases.items()}
     notes = [GENERATED_IMAGES] * (params_.dataset.kind == "demo")
     notes += [GENERATED_MODEL] * (params_.encoder.model == "embedded")
     tests = manifest[manifest["split"] == "test"]
@@ -49,7 +52,7 @@ def report(params: str = "params.yaml") -> None:
             "Data set": f"{params_.dataset.kind}, {manifest['class'].nunique()} classes, "
             f"{(manifest['split'] == 'train').sum()} images to fit on, {len(tests)} test images "
             f"({(tests['type'] == 'good').sum()} good)",
-            "Encoder": f"{params_.encoder.model}, {vlm.image_size} px, layers {', '.join(map(str, vlm.layers))}",
+            "Encoder": encoder_fact(params_.encoder),
             "Detectors": ", ".join(params_.detectors),
             "Suppression": f"{params_.suppression.combine} over layers, dilation {params_.suppression.dilation} px, "
             f"strength {params_.evaluation.alpha:g}",
@@ -69,3 +72,11 @@ def report(params: str = "params.yaml") -> None:
             if path.is_file() and path.relative_to(RESULTS).as_posix() not in files:
                 path.unlink()
     run.finish()
+
+
+def encoder_fact(settings: EncoderSettings) -> str:
+    """The encoder in words, without loading it."""
+    config = model_config(settings)
+    size = settings.image_size or config["vision_cfg"]["image_size"]
+    layers = settings.layers or config.get("layers")
+    return f"{settings.model}, {size} px, layers {', '.join(map(str, layers)) if layers else 'at the four quarters'}"

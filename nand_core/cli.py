@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from nand_core.errors import NandError
+from nand_core.processes import run_tree, sigterm_raises
 from nand_core.server import local_server
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -40,14 +40,17 @@ def repro(context: typer.Context) -> None:
     environment = {**os.environ, "NAND_RUN_ID": run, "DO_NOT_TRACK": "1"}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     try:
-        with local_server(STATE / "prefect", environment) as url:
+        with sigterm_raises(), local_server(STATE / "prefect", environment) as url:
             _validate(Path("params.yaml"))  # its imports take seconds, while the server starts
             stages = _stages()
             print(f"Prefect: {url.removesuffix('/api')} (while this runs)", flush=True)
             command = [sys.executable, "-m", "dvc", "repro", *context.args]
-            code = subprocess.run(command, env={**environment, "PREFECT_API_URL": url}, check=False).returncode
+            code = run_tree(command, {**environment, "PREFECT_API_URL": url})
     except NandError as error:
         raise fail(error) from error
+    except (KeyboardInterrupt, SystemExit) as error:
+        print("stopped; finished items are kept, 'nand repro' goes on from there", file=sys.stderr)
+        raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else error.code) from error
     _complete_record(run, stages)
     if code:
         raise typer.Exit(code)

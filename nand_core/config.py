@@ -6,31 +6,20 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML, YAMLError
 
 from nand_core.datasets.settings import DatasetSettings
-from nand_core.detectors import DetectorSettings
+from nand_core.detectors.settings import DetectorSettings
 from nand_core.errors import NandError, nearest
-from nand_core.normality import SuppressionSettings
 from nand_core.prompts.settings import PromptSettings
-from nand_core.protocol import EvaluationSettings
-from nand_core.report import ReportSettings
-from nand_core.settings import Settings
+from nand_core.settings import EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSettings
 from nand_core.vlm.settings import EncoderSettings
 
-
-class RunSettings(Settings):
-    """How the work is spread; no result depends on it.
-
-    Attributes:
-        shard: most images encoded as one cached item.
-    """
-
-    shard: int = Field(32, ge=1, le=4096)
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Params(Settings):

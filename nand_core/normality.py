@@ -7,40 +7,12 @@ different texts: tokens of each layer -> linear layer -> cosine to the texts -> 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from nand_core.settings import Settings
-
-MAP_SIZE = 256
-
-Combine = Literal["mean", "sum", "max"]
-
-
-class SuppressionSettings(Settings):
-    """How the layers' maps become a suppression map.
-
-    Attributes:
-        combine: over the layers; the paper's sum is clipped to 1, a suppression map must lie in [0, 1].
-        dilation: side of a maximum filter over the map, odd, in pixels of 256 x 256; 0 is off. Suppression
-            maps are tighter than anomaly maps: without it a rim of anomaly can stay around the region.
-        competing: let the class's other known groups, by their names, take part in the softmax.
-    """
-
-    combine: Combine = "mean"
-    dilation: int = Field(0, ge=0, lt=MAP_SIZE)
-    competing: bool = False
-
-    @field_validator("dilation")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value and value % 2 == 0:
-            raise ValueError("dilation must be odd, or 0 for none")
-        return value
+from nand_core.settings import MAP_SIZE, Combine, SuppressionSettings
 
 
 def text_feature(embeddings: Tensor) -> Tensor:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 from sklearn.metrics import roc_auc_score
 
 from nand_core.errors import NandError, nearest
-from nand_core.settings import Settings
+from nand_core.settings import EvaluationSettings
 
 AUROC_COLUMNS = [
     "detector", "class", "group",
@@ -22,15 +21,6 @@ WORSE = -0.5
 """A group whose gain (AUROC points) lies below this counts as worse."""
 
 _BLOCK = 1 << 21  # bootstrap weights held at once: bounds the memory whatever the number of images
-
-
-class EvaluationSettings(Settings):
-    """How a normality addition is judged."""
-
-    alpha: float = Field(1.0, ge=0, le=1, description="strength of the suppression, A * (1 - alpha * A_sup)")
-    bootstrap: int = Field(1000, ge=1, description="draws of the bootstrap over images")
-    seed: int = Field(0, ge=0, description="seed of the bootstrap")
-    level: float = Field(95.0, gt=0, lt=100, description="level of the interval in percent")
 
 
 def labels(rows: pd.DataFrame, group: str) -> NDArray[np.int64]:

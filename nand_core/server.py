@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 15.0
+from nand_core.processes import end_tree
+
+PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -28,7 +32,7 @@ def local_server(home: Path, environment: Mapping[str, str]) -> Iterator[str]:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", __name__, str(os.getpid()), str(port)]
     own = {
         **environment,
         "PREFECT_HOME": str(home.resolve()),
@@ -43,13 +47,17 @@ def local_server(home: Path, environment: Mapping[str, str]) -> Iterator[str]:
         try:
             yield url
         finally:
-            _stop(server)
+            end_tree(server)
 
 
-def _stop(server: subprocess.Popen) -> None:
-    server.terminate()
-    try:
-        server.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, 9)
-        server.wait()
+def _serve(parent: int, port: str) -> None:
+    """Become the Prefect server; the kernel ends it with SIGTERM when its parent dies, even by SIGKILL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == parent:  # else it died before the kernel knew
+        start = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+        os.execv(sys.executable, start)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), sys.argv[2])

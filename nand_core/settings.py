@@ -1,11 +1,68 @@
-"""The base of every settings model."""
+"""Settings models that load neither torch nor a model: reading the params stays fast."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+MAP_SIZE = 256
+"""Side in pixels of every stored map."""
+
+Combine = Literal["mean", "sum", "max"]
 
 
 class Settings(BaseModel):
     """Frozen and validated; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SuppressionSettings(Settings):
+    """How the layers' maps become a suppression map.
+
+    Attributes:
+        combine: over the layers; the paper's sum is clipped to 1, a suppression map must lie in [0, 1].
+        dilation: side of a maximum filter over the map, odd, in pixels of 256 x 256; 0 is off. Suppression
+            maps are tighter than anomaly maps: without it a rim of anomaly can stay around the region.
+        competing: let the class's other known groups, by their names, take part in the softmax.
+    """
+
+    combine: Combine = "mean"
+    dilation: int = Field(0, ge=0, lt=MAP_SIZE)
+    competing: bool = False
+
+    @field_validator("dilation")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value and value % 2 == 0:
+            raise ValueError("dilation must be odd, or 0 for none")
+        return value
+
+
+class EvaluationSettings(Settings):
+    """How a normality addition is judged."""
+
+    alpha: float = Field(1.0, ge=0, le=1, description="strength of the suppression, A * (1 - alpha * A_sup)")
+    bootstrap: int = Field(1000, ge=1, description="draws of the bootstrap over images")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")
+    level: float = Field(95.0, gt=0, lt=100, description="level of the interval in percent")
+
+
+class ReportSettings(Settings):
+    """How much the page shows."""
+
+    title: str = "Normality addition, before and after"
+    gallery: int = Field(3, ge=0, le=50, description="images of each kind for each group and detector")
+    panel: int = Field(144, ge=32, le=512, description="longest side of a panel in pixels")
+    quality: int = Field(72, ge=1, le=100, description="WebP quality of the panels")
+
+
+class RunSettings(Settings):
+    """How the work is spread; no result depends on it.
+
+    Attributes:
+        shard: most images encoded as one cached item.
+    """
+
+    shard: int = Field(32, ge=1, le=4096)

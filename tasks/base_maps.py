@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record
-from nand_core.detectors import Context, Detector, build_detector
+from nand_core.detectors.base import Context, Detector
+from nand_core.detectors.build import build_detector
 from nand_core.normality import resize_maps
 from tasks.cache import Spec, item
 from tasks.image_features import Shard, ShardBatch

@@ -14,7 +14,8 @@ from nand_core.artifacts.maps import MapFile
 from nand_core.artifacts.store import Record
 from nand_core.errors import NandError
 from nand_core.normality import image_score, suppress
-from nand_core.protocol import EvaluationSettings, evaluate_group, score_rows
+from nand_core.protocol import evaluate_group, score_rows
+from nand_core.settings import EvaluationSettings
 from tasks.cache import Spec, item
 from tasks.work import Work
 

@@ -11,7 +11,7 @@ import torch
 
 from nand_core.artifacts.store import Record
 from nand_core.datasets.images import read_image
-from nand_core.vlm.encoder import ImageFeatures
+from nand_core.vlm.features import ImageFeatures
 from tasks.cache import Spec, item
 from tasks.work import Work
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from nand_core.artifacts.store import Record
-from nand_core.protocol import EvaluationSettings
-from nand_core.report import ReportInputs, ReportSettings, render_report
+from nand_core.report import ReportInputs, render_report
+from nand_core.settings import EvaluationSettings, ReportSettings
 from tasks.cache import Spec, item
 from tasks.work import Work
 

@@ -8,7 +8,8 @@ import torch
 
 from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record
-from nand_core.normality import SuppressionSettings, suppression_map
+from nand_core.normality import suppression_map
+from nand_core.settings import SuppressionSettings
 from tasks.cache import Spec, item
 from tasks.image_features import Shard, read_features
 from tasks.work import Work

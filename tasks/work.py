@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nand_core.artifacts.store import Store
 from nand_core.config import Params
-from nand_core.detectors import detector_encoder
-from nand_core.vlm.encoder import VLM, EncoderSettings, encoder_digest, load_vlm
+from nand_core.detectors.settings import detector_encoder
+from nand_core.vlm.settings import EncoderSettings
+from nand_core.vlm.sources import encoder_digest
+
+if TYPE_CHECKING:
+    from nand_core.vlm.encoder import VLM
 
 
 @dataclass
@@ -30,6 +35,8 @@ class Work:
 
     def vlm(self, detector: str | None = None) -> VLM:
         """The shared encoder, or the one that a detector asks for; loaded once."""
+        from nand_core.vlm.encoder import load_vlm  # takes seconds, and cached items never need it
+
         settings = self.params.encoder
         if detector is not None:
             settings = detector_encoder(self.params.detectors[detector], settings)

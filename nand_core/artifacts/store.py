@@ -32,7 +32,7 @@ class Record(Settings):
 
 def sha256_file(path: Path) -> str:
     """The sha256 of a file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from nand_core.detectors.base import Context, ImageBatch, Untrained
-from nand_core.normality import Combine, text_map
-from nand_core.settings import Settings
-
-
-class AprilGanSettings(Settings):
-    """APRIL-GAN, zero-shot.
-
-    Attributes:
-        combine: over the layers; the published sum gives maps in [0, number of layers].
-        size: side of the map in pixels; null: the encoder's image size, as published.
-    """
-
-    kind: Literal["april_gan"] = "april_gan"
-    combine: Combine = "sum"
-    size: int | None = Field(None, gt=0)
+from nand_core.detectors.settings import AprilGanSettings
+from nand_core.normality import text_map
 
 
 class AprilGan(Untrained):

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nand_core.errors import NandError
-from nand_core.vlm.weights import WeightFile, load_tensors
+from nand_core.vlm.files import WeightFile
+from nand_core.vlm.weights import load_tensors
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

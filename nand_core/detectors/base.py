@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from nand_core.errors import NandError
-from nand_core.vlm.encoder import VLM, ImageFeatures
+from nand_core.vlm.features import ImageFeatures
+
+if TYPE_CHECKING:
+    from nand_core.vlm.encoder import VLM
 
 
 class ImageBatch(Protocol):

@@ -5,53 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor
 
+from nand_core.artifacts.store import sha256_file
 from nand_core.detectors.base import Context, Detector, ImageBatch, Untrained
+from nand_core.detectors.settings import ExternalSettings, PluginSettings
 from nand_core.errors import NandError, nearest
-from nand_core.settings import Settings
-from nand_core.vlm.weights import sha256_file
 
 ENTRY_POINTS = "nand.detectors"
-
-
-class ExternalSettings(Settings):
-    """Saved anomaly maps.
-
-    Attributes:
-        maps: path of an .npz a class with ``maps`` (n, H, W) and ``ids`` (n,), the images' paths in the data
-            folder; ``{class}`` stands for the class. Maps cover the whole image, in one scale for all images.
-        offset: added to every map, for detectors whose maps can be negative.
-    """
-
-    kind: Literal["external"] = "external"
-    maps: str
-    offset: float = 0.0
-
-
-class PluginSettings(Settings):
-    """A detector that an installed package offers in the entry-point group ``nand.detectors``.
-
-    Attributes:
-        name: of the entry point; it is a callable (options, context) -> Detector.
-        options: handed to it as they are.
-    """
-
-    kind: Literal["plugin"] = "plugin"
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("name")
-    @classmethod
-    def _given(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("name the entry point")
-        return value
 
 
 class External(Untrained):

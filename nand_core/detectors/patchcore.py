@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from nand_core.detectors.backbones import Backbone, backbone_file, build_backbone
@@ -27,62 +25,13 @@ from nand_core.detectors.patches import (
     reweighted_score,
     upsample,
 )
+from nand_core.detectors.settings import PatchCoreSettings
 from nand_core.errors import NandError
-from nand_core.normality import MAP_SIZE
-from nand_core.settings import Settings
+from nand_core.settings import MAP_SIZE
 from nand_core.vlm.device import pick_device
 
 PROJECTED = 128
 STARTS = 10
-
-
-class PatchCoreSettings(Settings):
-    """PatchCore.
-
-    Attributes:
-        variant: whose numbers to follow, the published program's or anomalib's: how a 3x3 neighbourhood becomes
-            a vector, how the coreset is projected and started, how a map is up-sampled and smoothed.
-        backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``.
-        weights: path of the backbone's weights; null: the library fetches those it knows.
-        sha256: expected digest of ``weights``.
-        layers: for ``encoder`` some of the encoder's block numbers, null for all; else module names, null for
-            layer2 and layer3. The first one's grid is the map's.
-        resize: side in pixels to which images are resized for a backbone of its own, without keeping the aspect.
-        crop: side of the centre crop after that; null for none. Outside the crop maps are zero.
-        dimensions: of a patch's vector (published variant).
-        coreset: share of the patches kept.
-        distance: in the map; the published program has the square of L2. Suppression multiplies the map, so the
-            two rank differently.
-        sigma: of the Gaussian that smooths the map, in its pixels; 0 is off.
-        seed: of the projection and the coreset's start.
-        device: auto, cpu, cuda or cuda:N.
-    """
-
-    kind: Literal["patchcore"] = "patchcore"
-    variant: Literal["published", "anomalib"] = "published"
-    backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+)$")
-    weights: str | None = None
-    sha256: str | None = None
-    layers: tuple[int | str, ...] | None = Field(None, min_length=1)
-    resize: int = Field(256, gt=0)
-    crop: int | None = Field(224, gt=0)
-    dimensions: int = Field(1024, gt=0)
-    coreset: float = Field(0.1, gt=0, le=1)
-    distance: Literal["l2", "squared"] = "l2"
-    sigma: float = Field(4.0, ge=0)
-    seed: int = 0
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> PatchCoreSettings:
-        kind = int if self.backbone == "encoder" else str
-        if not all(isinstance(layer, kind) for layer in self.layers or ()):
-            raise ValueError(
-                f"layers of {self.backbone} are {'block numbers' if kind is int else 'module names'}"
-            )
-        if self.crop is not None and self.crop > self.resize:
-            raise ValueError("crop must not be larger than resize")
-        return self
 
 
 class PatchCore:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from pydantic import Field
 from torch import Tensor
 
 from nand_core.detectors.base import Context, ImageBatch, check_state
+from nand_core.detectors.settings import WinCLIPSettings
 from nand_core.detectors.windows import (
     WindowFeatures,
     encode_windows,
@@ -23,66 +22,6 @@ from nand_core.detectors.windows import (
 )
 from nand_core.errors import NandError
 from nand_core.prompts.templates import object_name
-from nand_core.settings import Settings
-from nand_core.vlm.settings import EncoderSettings
-
-NORMAL_STATES = (
-    "{}",
-    "flawless {}",
-    "perfect {}",
-    "unblemished {}",
-    "{} without flaw",
-    "{} without defect",
-    "{} without damage",
-)
-ABNORMAL_STATES = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
-# One template stands twice in the released list, and so weighs double.
-TEMPLATES = (
-    "a cropped photo of the {}.",
-    "a close-up photo of a {}.",
-    "a close-up photo of the {}.",
-    "a bright photo of a {}.",
-    "a bright photo of the {}.",
-    "a dark photo of the {}.",
-    "a dark photo of a {}.",
-    "a jpeg corrupted photo of the {}.",
-    "a jpeg corrupted photo of the {}.",
-    "a blurry photo of the {}.",
-    "a blurry photo of a {}.",
-    "a photo of a {}.",
-    "a photo of the {}.",
-    "a photo of a small {}.",
-    "a photo of the small {}.",
-    "a photo of a large {}.",
-    "a photo of the large {}.",
-    "a photo of the {} for visual inspection.",
-    "a photo of a {} for visual inspection.",
-    "a photo of the {} for anomaly detection.",
-    "a photo of a {} for anomaly detection.",
-)
-
-
-class WinCLIPSettings(Settings):
-    """WinCLIP (shots = 0) and WinCLIP+ (shots > 0).
-
-    Attributes:
-        shots: number of good reference images, the first of a seeded shuffle of the class's training images.
-        scales: sides of the windows, in patches.
-        temperature: of the softmax.
-        normal_states, abnormal_states, templates: the prompt ensemble; every state goes into every template.
-        seed: of the shuffle.
-        encoder: an encoder of its own, published: ViT-B-16-plus-240 with laion400m_e31; null: the shared one.
-    """
-
-    kind: Literal["winclip"] = "winclip"
-    shots: int = Field(0, ge=0)
-    scales: tuple[int, ...] = Field((2, 3), min_length=1)
-    temperature: float = Field(0.07, gt=0)
-    normal_states: tuple[str, ...] = Field(NORMAL_STATES, min_length=1)
-    abnormal_states: tuple[str, ...] = Field(ABNORMAL_STATES, min_length=1)
-    templates: tuple[str, ...] = Field(TEMPLATES, min_length=1)
-    seed: int = 0
-    encoder: EncoderSettings | None = None
 
 
 class WinCLIP:

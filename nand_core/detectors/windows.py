@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from nand_core.errors import NandError
-from nand_core.vlm.encoder import VLM
+
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer
+
+    from nand_core.vlm.encoder import VLM
 
 TOKENS_AT_ONCE = 2**14
 
@@ -43,6 +47,8 @@ def patch_grid(vlm: VLM, scales: Sequence[int]) -> tuple[int, int]:
     Raises:
         NandError: the encoder is no ViT with a class token, or a scale does not fit into the grid.
     """
+    from open_clip.transformer import VisionTransformer
+
     visual = vlm.model.visual
     if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None or visual.pool_type != "tok":
         raise NandError(

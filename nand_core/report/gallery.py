@@ -13,8 +13,9 @@ from nand_core.artifacts.maps import MapFile
 from nand_core.datasets.images import read_image, read_mask
 from nand_core.errors import NandError
 from nand_core.normality import suppress
-from nand_core.report.inputs import ReportInputs, ReportSettings
+from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, fitted, heat, mask_panel, photo
+from nand_core.settings import ReportSettings
 
 
 @dataclass(frozen=True)

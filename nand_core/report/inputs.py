@@ -8,20 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from pydantic import Field
 
 from nand_core.errors import NandError
-from nand_core.protocol import EvaluationSettings
-from nand_core.settings import Settings
-
-
-class ReportSettings(Settings):
-    """How much the page shows."""
-
-    title: str = "Normality addition, before and after"
-    gallery: int = Field(3, ge=0, le=50, description="images of each kind for each group and detector")
-    panel: int = Field(144, ge=32, le=512, description="longest side of a panel in pixels")
-    quality: int = Field(72, ge=1, le=100, description="WebP quality of the panels")
+from nand_core.settings import EvaluationSettings
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nand_core.protocol import WORSE, aggregate, class_table
 from nand_core.report.gallery import Gallery
-from nand_core.report.inputs import ReportInputs, ReportSettings
+from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, gradient
 from nand_core.report.paper import Pair, paper_numbers
+from nand_core.settings import ReportSettings
 
 EDGE = 2.5  # percent of a chart's width kept free on both sides, so that no dot is cut off
 

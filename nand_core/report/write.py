@@ -6,9 +6,10 @@ from pathlib import Path
 
 from nand_core.artifacts.store import replacing
 from nand_core.errors import NandError
-from nand_core.report.inputs import ReportInputs, ReportSettings
+from nand_core.report.inputs import ReportInputs
 from nand_core.report.page import render_page
 from nand_core.report.tables import markdown_tables, plot_tables
+from nand_core.settings import ReportSettings
 
 PAGE = "report/index.html"
 

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import open_clip
@@ -22,25 +19,12 @@ from torch import Tensor, nn
 from nand_core.errors import NandError
 from nand_core.vlm.build import block_widths, build_model, load_linear, load_weights
 from nand_core.vlm.device import pick_device
+from nand_core.vlm.features import ImageFeatures
 from nand_core.vlm.settings import EncoderSettings
-from nand_core.vlm.sources import encoder_digest, model_config, weight_files
-
-__all__ = ["VLM", "EncoderSettings", "ImageFeatures", "encoder_digest", "load_vlm"]
+from nand_core.vlm.sources import model_config, weight_files
+from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """The encoding of N images.
-
-    Attributes:
-        layers: per chosen block (N, C_l, h_l, w_l) float32, the raw residual stream without the class token.
-        pooled: (N, E) float32, unit image embeddings.
-    """
-
-    layers: tuple[Tensor, ...]
-    pooled: Tensor
 
 
 class VLM:
@@ -137,8 +121,7 @@ class VLM:
 
     def unknown_words(self, text: str) -> list[str]:
         """The words that the tokenizer does not know; none for byte-pair tokenizers, which know all."""
-        unknown = getattr(self._tokenizer, "unknown_words", None)
-        return unknown(text) if unknown else []
+        return unknown_words(self._tokenizer, text)
 
 
 def load_vlm(settings: EncoderSettings) -> VLM:
@@ -169,7 +152,7 @@ def load_vlm(settings: EncoderSettings) -> VLM:
         )
     return VLM(
         model,
-        _tokenizer(settings, config, files["vocabulary"].path if "vocabulary" in files else None),
+        load_tokenizer(settings),
         linear,
         image_size=size,
         layers=layers,
@@ -188,16 +171,3 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         precision = "fp32" if device.type == "cpu" else "bf16"
     return DTYPES[precision]
-
-
-def _tokenizer(
-    settings: EncoderSettings, config: dict[str, Any], vocabulary: Path | None
-) -> Callable[[list[str]], Tensor]:
-    length = config["text_cfg"].get("context_length", 77)
-    if vocabulary is not None:
-        from nand_core.vlm.words import WordTokenizer
-
-        return WordTokenizer.load(vocabulary, length)
-    if settings.config_path is not None:
-        return open_clip.SimpleTokenizer(context_length=length)
-    return open_clip.get_tokenizer(settings.model)

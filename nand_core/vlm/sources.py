@@ -1,4 +1,7 @@
-"""The files that an encoder is made of: its config, weights, linear layers and vocabulary."""
+"""The files that an encoder is made of: its config, weights, linear layers and vocabulary.
+
+open_clip is imported where one of its own models is named: it takes seconds, and most stages never need it.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import open_clip
-from huggingface_hub import try_to_load_from_cache
-
 from nand_core.errors import NandError, nearest
+from nand_core.vlm.files import WeightFile
 from nand_core.vlm.settings import EMBEDDED, EncoderSettings
-from nand_core.vlm.weights import WeightFile
 
 
 def model_config(settings: EncoderSettings) -> dict[str, Any]:
@@ -22,6 +22,8 @@ def model_config(settings: EncoderSettings) -> dict[str, Any]:
     """
     path = settings.config_path
     if path is None:
+        import open_clip
+
         config = open_clip.get_model_config(settings.model)
         if config is None:
             raise NandError(
@@ -57,6 +59,8 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
         if vocabulary:
             files["vocabulary"] = (vocabulary, config.parent / vocabulary)
     if settings.pretrained is None and not embedded:
+        import open_clip
+
         raise NandError(
             f"encoder.pretrained: {settings.model} needs weights; name an open_clip tag"
             f" ({', '.join(open_clip.list_pretrained_tags_by_model(settings.model)) or 'none for this model'})"
@@ -66,7 +70,7 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
         files["pretrained"] = ("embedded", EMBEDDED / "model.safetensors")
     else:
         name = settings.pretrained
-        tag = None if config is not None else open_clip.get_pretrained_cfg(settings.model, name)
+        tag = None if config is not None else _tag(settings.model, name)
         files["pretrained"] = (name, _tag_path(settings.model, name, tag, download) if tag else Path(name))
     if settings.linear_layers is not None:
         files["linear_layers"] = (settings.linear_layers, Path(settings.linear_layers))
@@ -90,12 +94,23 @@ def encoder_digest(settings: EncoderSettings) -> dict[str, str]:
 
 
 def _known_models() -> list[str]:
+    import open_clip
+
     return ["embedded", *open_clip.list_models()]
+
+
+def _tag(model: str, name: str) -> dict[str, Any]:
+    """open_clip's entry for pretrained weights; empty if ``name`` is none of its tags."""
+    import open_clip
+
+    return open_clip.get_pretrained_cfg(model, name)
 
 
 def _tag_path(model: str, name: str, tag: dict[str, Any], download: bool) -> Path | None:
     """Where open_clip keeps the weights of a tag; None if they are not here."""
     if download:
+        import open_clip
+
         try:
             return Path(open_clip.download_pretrained(tag))
         except Exception as error:  # every HTTP and hub library has its own
@@ -107,6 +122,8 @@ def _tag_path(model: str, name: str, tag: dict[str, Any], download: bool) -> Pat
 
 
 def _cached(tag: dict[str, Any]) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
     repository, _, file = tag.get("hf_hub", "").rpartition("/")
     names = [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
     for name in names if repository else []:

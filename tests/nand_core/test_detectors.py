@@ -10,17 +10,12 @@ import torch
 from oracle_data import Batch, images, tiny_settings, tiny_vlm
 from pydantic import TypeAdapter, ValidationError
 
-from nand_core.detectors import (
-    Context,
-    DetectorSettings,
-    build_detector,
-    detector_digest,
-    detector_encoder,
-    external,
-)
-from nand_core.detectors.base import Untrained, check_maps
+from nand_core.artifacts.store import sha256_file
+from nand_core.detectors import external
+from nand_core.detectors.base import Context, Untrained, check_maps
+from nand_core.detectors.build import build_detector, detector_digest
+from nand_core.detectors.settings import DetectorSettings, detector_encoder
 from nand_core.errors import NandError
-from nand_core.vlm.weights import sha256_file
 
 CONTEXT = Context("bottle", None, None)
 

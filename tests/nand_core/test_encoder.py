@@ -6,18 +6,20 @@ import json
 import pickle
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 from oracle_data import ORACLE, Batch, images, tiny_settings, tiny_vlm
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
+from nand_core.artifacts.store import sha256_file
 from nand_core.errors import NandError
-from nand_core.vlm import sources
-from nand_core.vlm.encoder import encoder_digest, load_vlm
+from nand_core.vlm.encoder import load_vlm
+from nand_core.vlm.files import listing
 from nand_core.vlm.settings import EncoderSettings
-from nand_core.vlm.sources import weight_files
-from nand_core.vlm.weights import listing, load_tensors, sha256_file
+from nand_core.vlm.sources import encoder_digest, weight_files
+from nand_core.vlm.weights import load_tensors
 
 
 class Payload:
@@ -177,7 +179,7 @@ def test_a_tag_that_cannot_be_fetched_names_the_way_out(monkeypatch):
     def offline(tag):
         raise OSError("no network")
 
-    monkeypatch.setattr(sources.open_clip, "download_pretrained", offline)
+    monkeypatch.setattr(open_clip, "download_pretrained", offline)
     settings = EncoderSettings(model="ViT-L-14-336", pretrained="openai", device="cpu")
     with pytest.raises(NandError, match="no network.*set encoder.pretrained"):
         load_vlm(settings)

@@ -7,8 +7,10 @@ import torch
 from oracle_data import Batch, images, prompts, tensors, tiny_vlm
 
 from nand_core.detectors.base import Context
-from nand_core.detectors.winclip import ABNORMAL_STATES, NORMAL_STATES, TEMPLATES, WinCLIP, WinCLIPSettings
+from nand_core.detectors.settings import WINCLIP_ABNORMAL, WINCLIP_TEMPLATES, WinCLIPSettings
+from nand_core.detectors.winclip import WinCLIP
 from nand_core.detectors.windows import encode_windows, window_index
+from nand_core.prompts.templates import NORMAL_STATES
 
 GRID = (7, 7)
 
@@ -47,8 +49,8 @@ def close(found, wanted):
 
 def test_prompts():
     wanted = prompts("winclip_prompts.json")
-    for states, kind in ((NORMAL_STATES, "normal"), (ABNORMAL_STATES, "abnormal")):
-        found = [template.format(state.format("bottle")) for state in states for template in TEMPLATES]
+    for states, kind in ((NORMAL_STATES, "normal"), (WINCLIP_ABNORMAL, "abnormal")):
+        found = [template.format(state.format("bottle")) for state in states for template in WINCLIP_TEMPLATES]
         assert found == wanted[kind]
 
 

@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 
 from nand_core.errors import NandError
-from nand_core.protocol import EvaluationSettings, aggregate, evaluate_group, score_rows
-from nand_core.report import ReportInputs, ReportSettings, render_report, write_report
+from nand_core.protocol import aggregate, evaluate_group, score_rows
+from nand_core.report import ReportInputs, render_report, write_report
 from nand_core.report.gallery import most_changed, most_spoiled
 from nand_core.report.page import Axis, Row
 from nand_core.report.panels import ANOMALY, fitted, heat
 from nand_core.report.paper import paper_numbers
+from nand_core.settings import EvaluationSettings, ReportSettings
 
 ODD = "<b>&\"it's|`"  # a class of this name is a folder that a user may have
 CLASSES = {"carpet": ["cut", "thread"], ODD: ["oil", "rough"]}

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 
 from nand_core.detectors.base import Context
-from nand_core.detectors.winclip import WinCLIP, WinCLIPSettings
+from nand_core.detectors.settings import WinCLIPSettings
+from nand_core.detectors.winclip import WinCLIP
 from nand_core.detectors.windows import encode_windows, harmonic_mean, window_index
 from nand_core.errors import NandError
 

@@ -1,0 +1,167 @@
+"""What a params file can say about detectors; loads neither torch nor a model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from nand_core.prompts.templates import NORMAL_STATES
+from nand_core.settings import Combine, Settings
+from nand_core.vlm.settings import EncoderSettings
+
+WINCLIP_ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
+# One template stands twice in the released list, and so weighs double.
+WINCLIP_TEMPLATES = (
+    "a cropped photo of the {}.",
+    "a close-up photo of a {}.",
+    "a close-up photo of the {}.",
+    "a bright photo of a {}.",
+    "a bright photo of the {}.",
+    "a dark photo of the {}.",
+    "a dark photo of a {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a blurry photo of the {}.",
+    "a blurry photo of a {}.",
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a photo of a small {}.",
+    "a photo of the small {}.",
+    "a photo of a large {}.",
+    "a photo of the large {}.",
+    "a photo of the {} for visual inspection.",
+    "a photo of a {} for visual inspection.",
+    "a photo of the {} for anomaly detection.",
+    "a photo of a {} for anomaly detection.",
+)
+
+
+class AprilGanSettings(Settings):
+    """APRIL-GAN, zero-shot.
+
+    Attributes:
+        combine: over the layers; the published sum gives maps in [0, number of layers].
+        size: side of the map in pixels; null: the encoder's image size, as published.
+    """
+
+    kind: Literal["april_gan"] = "april_gan"
+    combine: Combine = "sum"
+    size: int | None = Field(None, gt=0)
+
+
+class PatchCoreSettings(Settings):
+    """PatchCore.
+
+    Attributes:
+        variant: whose numbers to follow, the published program's or anomalib's: how a 3x3 neighbourhood becomes
+            a vector, how the coreset is projected and started, how a map is up-sampled and smoothed.
+        backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``.
+        weights: path of the backbone's weights; null: the library fetches those it knows.
+        sha256: expected digest of ``weights``.
+        layers: for ``encoder`` some of the encoder's block numbers, null for all; else module names, null for
+            layer2 and layer3. The first one's grid is the map's.
+        resize: side in pixels to which images are resized for a backbone of its own, without keeping the aspect.
+        crop: side of the centre crop after that; null for none. Outside the crop maps are zero.
+        dimensions: of a patch's vector (published variant).
+        coreset: share of the patches kept.
+        distance: in the map; the published program has the square of L2. Suppression multiplies the map, so the
+            two rank differently.
+        sigma: of the Gaussian that smooths the map, in its pixels; 0 is off.
+        seed: of the projection and the coreset's start.
+        device: auto, cpu, cuda or cuda:N.
+    """
+
+    kind: Literal["patchcore"] = "patchcore"
+    variant: Literal["published", "anomalib"] = "published"
+    backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+)$")
+    weights: str | None = None
+    sha256: str | None = None
+    layers: tuple[int | str, ...] | None = Field(None, min_length=1)
+    resize: int = Field(256, gt=0)
+    crop: int | None = Field(224, gt=0)
+    dimensions: int = Field(1024, gt=0)
+    coreset: float = Field(0.1, gt=0, le=1)
+    distance: Literal["l2", "squared"] = "l2"
+    sigma: float = Field(4.0, ge=0)
+    seed: int = 0
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PatchCoreSettings:
+        kind = int if self.backbone == "encoder" else str
+        if not all(isinstance(layer, kind) for layer in self.layers or ()):
+            raise ValueError(
+                f"layers of {self.backbone} are {'block numbers' if kind is int else 'module names'}"
+            )
+        if self.crop is not None and self.crop > self.resize:
+            raise ValueError("crop must not be larger than resize")
+        return self
+
+
+class WinCLIPSettings(Settings):
+    """WinCLIP (shots = 0) and WinCLIP+ (shots > 0).
+
+    Attributes:
+        shots: number of good reference images, the first of a seeded shuffle of the class's training images.
+        scales: sides of the windows, in patches.
+        temperature: of the softmax.
+        normal_states, abnormal_states, templates: the prompt ensemble; every state goes into every template.
+        seed: of the shuffle.
+        encoder: an encoder of its own, published: ViT-B-16-plus-240 with laion400m_e31; null: the shared one.
+    """
+
+    kind: Literal["winclip"] = "winclip"
+    shots: int = Field(0, ge=0)
+    scales: tuple[int, ...] = Field((2, 3), min_length=1)
+    temperature: float = Field(0.07, gt=0)
+    normal_states: tuple[str, ...] = Field(NORMAL_STATES, min_length=1)
+    abnormal_states: tuple[str, ...] = Field(WINCLIP_ABNORMAL, min_length=1)
+    templates: tuple[str, ...] = Field(WINCLIP_TEMPLATES, min_length=1)
+    seed: int = 0
+    encoder: EncoderSettings | None = None
+
+
+class ExternalSettings(Settings):
+    """Saved anomaly maps.
+
+    Attributes:
+        maps: path of an .npz a class with ``maps`` (n, H, W) and ``ids`` (n,), the images' paths in the data
+            folder; ``{class}`` stands for the class. Maps cover the whole image, in one scale for all images.
+        offset: added to every map, for detectors whose maps can be negative.
+    """
+
+    kind: Literal["external"] = "external"
+    maps: str
+    offset: float = 0.0
+
+
+class PluginSettings(Settings):
+    """A detector that an installed package offers in the entry-point group ``nand.detectors``.
+
+    Attributes:
+        name: of the entry point; it is a callable (options, context) -> Detector.
+        options: handed to it as they are.
+    """
+
+    kind: Literal["plugin"] = "plugin"
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _given(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("name the entry point")
+        return value
+
+
+DetectorSettings = Annotated[
+    AprilGanSettings | PatchCoreSettings | WinCLIPSettings | ExternalSettings | PluginSettings,
+    Field(discriminator="kind"),
+]
+
+
+def detector_encoder(settings: DetectorSettings, shared: EncoderSettings) -> EncoderSettings:
+    """The encoder that ``Context.vlm`` must give to this detector: one of its own, or the shared one."""
+    return getattr(settings, "encoder", None) or shared
