@@ -9,6 +9,7 @@ from prefect import flow
 
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run
 from nand_core.artifacts.store import replacing, sha256_file
+from nand_core.report.inputs import report_data_files
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
@@ -47,6 +48,7 @@ def report(params: str = "params.yaml") -> None:
         artifacts=ARTIFACTS,
         results=RESULTS,
         files={path.as_posix(): sha256_file(path) for path in read},
+        templates={path.name: sha256_file(path) for path in report_data_files()},
         dataset_kind=params_.dataset.kind,
         facts={
             "Data set": f"{params_.dataset.kind}, {manifest['class'].nunique()} classes, "

@@ -32,11 +32,10 @@ def code_digest(module: str) -> str:
 
 
 def _source(name: str) -> Path | None:
-    try:
-        found = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return None
-    return Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
+    """The file of a project module; None for a name inside a module. Nothing is imported to find it."""
+    package, *parts = name.split(".")
+    base = Path(importlib.util.find_spec(package).origin).parent.joinpath(*parts)
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
 def _imports(tree: ast.AST) -> list[str]:

@@ -21,6 +21,7 @@ class ReportSpec(Spec):
     artifacts: Path
     results: Path
     files: dict[str, str]
+    templates: dict[str, str]
     dataset_kind: str
     facts: dict[str, str]
     notes: tuple[str, ...]

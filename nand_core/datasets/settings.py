@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from nand_core.datasets.demo import DemoSettings
 from nand_core.settings import Settings
 
 
@@ -25,6 +24,16 @@ def _mask_template(template: str) -> str:
 
 
 Glob = Annotated[str, AfterValidator(_relative_glob)]
+
+
+class DemoSettings(Settings):
+    """What to generate: ``image_size`` in pixels a side, and how many pictures for each class."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    image_size: int = Field(128, ge=64, le=1024)
+    train_good: int = Field(40, ge=1, le=999)
+    test_good: int = Field(20, ge=1, le=999)
+    per_type: int = Field(12, ge=1, le=999)
 
 
 class SeededSplit(Settings):

@@ -59,6 +59,11 @@ class ReportInputs:
         )
 
 
+def report_data_files() -> list[Path]:
+    """The package's files that shape the page beside its code: templates, style and the paper's tables."""
+    return [path for path in sorted(Path(__file__).parent.rglob("*.*")) if path.suffix in {".j2", ".css", ".csv"}]
+
+
 def _table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,6 +101,12 @@ def test_the_formulas_of_a_real_task_are_in_its_code(monkeypatch):
     code_digest("tasks.suppression")
     code_digest.cache_clear()
     assert {"tasks.suppression", "nand_core.normality", "nand_core.artifacts.maps", "tasks.cache"} <= set(seen)
+
+
+def test_finding_the_code_imports_nothing():
+    ask = "import sys; from tasks import code; code.code_digest('tasks.suppression'); print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+    assert said.stdout == "False\n", said.stderr
 
 
 KEY = "0" * 64

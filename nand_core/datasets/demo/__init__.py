@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 
 from nand_core.datasets.demo.photograph import GOOD, MATERIALS, Photograph, Subject, draw
+from nand_core.datasets.settings import DemoSettings
 from nand_core.errors import NandError
 
 DRAWING = 1
@@ -28,18 +28,6 @@ DRAWING = 1
 RECORD = "demo.json"
 
 Progress = Callable[[int, int], None]
-
-
-class DemoSettings(BaseModel):
-    """What to generate: ``image_size`` in pixels a side, and how many pictures for each class."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(0, ge=0, lt=2**32)
-    image_size: int = Field(128, ge=64, le=1024)
-    train_good: int = Field(40, ge=1, le=999)
-    test_good: int = Field(20, ge=1, le=999)
-    per_type: int = Field(12, ge=1, le=999)
 
 
 def subjects(settings: DemoSettings) -> Iterator[Subject]:
