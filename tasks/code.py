@@ -5,15 +5,25 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import threading
 from functools import lru_cache
 from pathlib import Path
 
 PACKAGES = ("nand_core", "tasks")
 
 
-@lru_cache
+_PARSING = threading.Lock()
+
+
 def code_digest(module: str) -> str:
     """sha256 over the sources of ``module`` and of every project module that it imports, at any depth."""
+    # CPython 3.11's parser counts its depth for all threads together: two at once can end in SystemError.
+    with _PARSING:
+        return _code_digest(module)
+
+
+@lru_cache
+def _code_digest(module: str) -> str:
     sources: dict[str, bytes] = {}
     open_names = [module]
     while open_names:

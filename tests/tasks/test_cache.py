@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,9 +80,9 @@ def sources(tmp_path, monkeypatch):
     for name, path in paths.items():
         path.write_text(texts[name])
     monkeypatch.setattr(code, "_source", paths.get)
-    code_digest.cache_clear()
+    code._code_digest.cache_clear()
     yield paths
-    code_digest.cache_clear()
+    code._code_digest.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ def sources(tmp_path, monkeypatch):
 def test_the_code_of_every_imported_module_matters(sources, edited, matters):
     before = code_digest("tasks.mine")
     sources[edited].write_text(sources[edited].read_text() + "# edited\n")
-    code_digest.cache_clear()
+    code._code_digest.cache_clear()
     assert (code_digest("tasks.mine") != before) == matters
 
 
@@ -97,10 +100,27 @@ def test_the_formulas_of_a_real_task_are_in_its_code(monkeypatch):
     seen: list[str] = []
     find = code._source
     monkeypatch.setattr(code, "_source", lambda name: seen.append(name) or find(name))
-    code_digest.cache_clear()
+    code._code_digest.cache_clear()
     code_digest("tasks.suppression")
-    code_digest.cache_clear()
+    code._code_digest.cache_clear()
     assert {"tasks.suppression", "nand_core.normality", "nand_core.artifacts.maps", "tasks.cache"} <= set(seen)
+
+
+def test_modules_are_parsed_one_at_a_time(monkeypatch):
+    at_once, most, parse = [], [], ast.parse
+
+    def slow(source):
+        at_once.append(None)
+        most.append(len(at_once))
+        time.sleep(0.002)
+        at_once.pop()
+        return parse(source)
+
+    monkeypatch.setattr(ast, "parse", slow)
+    code._code_digest.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(code_digest, ["tasks.dataset", "tasks.prompts"] * 4))
+    assert len(found) == 2 and max(most) == 1
 
 
 def test_finding_the_code_imports_nothing():
