@@ -1,11 +1,12 @@
 # make setup   .venv with the command nand      make demo   the whole pipeline on the generated data set
 # make test    everything that CI runs
+# make rehearsal   the paper's setting (profiles/mvtec_ad.yaml) on a drawn miniature with small random models
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo rehearsal test lint clean
 
 setup: $(STAMP)
 
@@ -19,6 +20,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/nand repro
+
+rehearsal: setup
+	$(BIN)/python -m benchmarks.rehearsal
 
 lint: setup
 	$(BIN)/ruff check .

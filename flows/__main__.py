@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [DETECTOR]", file=sys.stderr)
         return 2
     name, *rest = arguments
+    Path(".nand").mkdir(exist_ok=True)  # Prefect makes its home in it (prefect.toml), but no parent of it
     try:
         load_params(Path("params.yaml"))
         if url := os.environ.get("PREFECT_API_URL"):

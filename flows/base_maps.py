@@ -38,7 +38,7 @@ def base_maps(detector: str, params: str = "params.yaml") -> None:
                 shards=parts,
                 text=tuple(vectors[name, "", kind] for kind in ("nor", "abn")) if vectors else (),
                 encoder=encoder,
-                files=detector_digest(settings, name),
+                files=detector_digest(settings, name, [path for part in parts for path in part.ids]),
                 **{key: values[name] for key, values in state.items()},
             )
             for name, parts in shards.items()

@@ -140,5 +140,31 @@ def check(params: Annotated[Path, typer.Argument()] = Path("params.yaml")) -> No
     print(f"{params}: valid")
 
 
+@app.command()
+def weights(params: Annotated[Path, typer.Argument()] = Path("params.yaml")) -> None:
+    """List the weight files that a params file needs, those missing with where to put them. Downloads nothing."""
+    from nand_core.config import load_params
+    from nand_core.weights import needed_files
+
+    try:
+        files = needed_files(load_params(params))
+    except NandError as error:
+        raise fail(error) from error
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("needed by", "model", "file", "state", "sha256"):
+        table.add_column(name)
+    for needed in files:
+        users = ", ".join(section.removeprefix("detectors.").removesuffix(".encoder") for section in needed.sections)
+        state = f"{needed.state}, as set" if needed.state == "here" and needed.file.sha256 else needed.state
+        table.add_row(users, needed.model, str(needed.file.path or needed.file.wanted), state, needed.sha256)
+    # A terminal folds what is too long; elsewhere each file stays one line.
+    (console if console.is_terminal else Console(width=1000)).print(table)
+    for needed in files:
+        if needed.advice:
+            print(needed.advice)
+    if any(needed.state != "here" for needed in files):
+        raise typer.Exit(1)
+
+
 if __name__ == "__main__":
     app()

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from nand_core.detectors.base import Context, ImageBatch, Untrained
 from nand_core.detectors.settings import AprilGanSettings
-from nand_core.normality import text_map
+from nand_core.normality import image_score, resize_maps, text_map
+from nand_core.vlm.features import ImageFeatures
 
 
 class AprilGan(Untrained):
@@ -21,14 +22,30 @@ class AprilGan(Untrained):
 
     @torch.no_grad()
     def maps(self, batch: ImageBatch) -> Tensor:
-        """(n, S, S) float32, higher is more abnormal.
+        """(n, S, S) float32, higher is more abnormal; S = 256 where the class token gives the score.
 
         Raises:
             NandError: the encoder has no linear layers.
         """
-        vlm = self._context.vlm()
-        normal, abnormal = self._context.text()
-        text = torch.stack([abnormal, normal]).to(vlm.device)
-        features = [layer.to(vlm.device) for layer in batch.features().layers]
+        vlm, features = self._context.vlm(), batch.features()
+        layers = [layer.to(vlm.device) for layer in features.layers]
+        text = self._text().flip(0).to(vlm.device)
         size = self._settings.size or vlm.image_size
-        return text_map(features, vlm.linear, text, vlm.logit_scale, self._settings.combine, size).cpu()
+        maps = text_map(layers, vlm.linear, text, vlm.logit_scale, self._settings.combine, size).cpu()
+        if self._settings.score == "class_token":
+            maps = resize_maps(maps)  # in their final size: resizing would move the maximum again
+            peaks = image_score(maps).clamp(min=torch.finfo(maps.dtype).tiny)
+            maps = maps * (self._class_token(features) / peaks)[:, None, None]
+        return maps
+
+    def image_scores(self, batch: ImageBatch) -> Tensor:
+        """(n,) float32, the published program's image scores: the class token's probability of the abnormal text."""
+        return self._class_token(batch.features())
+
+    def _class_token(self, features: ImageFeatures) -> Tensor:
+        logits = self._context.vlm().logit_scale * features.pooled.cpu() @ self._text().T
+        return logits.softmax(dim=-1)[:, 1]
+
+    def _text(self) -> Tensor:
+        """(2, E) on CPU: normal, abnormal."""
+        return torch.stack([feature.cpu() for feature in self._context.text()])

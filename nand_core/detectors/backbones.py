@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -73,8 +73,8 @@ def build_backbone(name: str, weights: str | None) -> nn.Module:
             import torchvision
 
             architecture, _, tag = model.partition(".")
-            wanted = torchvision.models.get_model_weights(architecture)[tag] if weights is None else None
-            built = torchvision.models.get_model(architecture, weights=wanted)
+            known = torchvision.models.get_model_weights(architecture)[tag]
+            built = torchvision.models.get_model(architecture, weights=known if weights is None else None)
         else:
             raise NandError(
                 f"patchcore.backbone: {name!r}; give encoder, timm:NAME.TAG or torchvision:NAME.WEIGHTS"
@@ -95,6 +95,35 @@ def build_backbone(name: str, weights: str | None) -> nn.Module:
     return built
 
 
-def backbone_file(weights: str, sha256: str | None) -> WeightFile:
-    """The weights file named in the settings."""
-    return WeightFile("weights", weights, Path(weights), sha256)
+def backbone_file(name: str, weights: str | None, sha256: str | None) -> WeightFile:
+    """The weights file named in the settings, else where the library keeps its own; nothing is fetched.
+
+    Raises:
+        NandError: the library has no such network or weights.
+    """
+    path = Path(weights) if weights is not None else _kept_by_library(name)
+    return WeightFile("weights", weights or name, path, sha256, section="patchcore")
+
+
+def _kept_by_library(name: str) -> Path | None:
+    library, _, model = name.partition(":")
+    try:
+        if library == "timm":
+            from timm.models import get_pretrained_cfg
+
+            source = get_pretrained_cfg(model, allow_unregistered=False)
+            url, repository = source.url, source.hf_hub_id
+        else:
+            import torchvision
+
+            architecture, _, tag = model.partition(".")
+            url, repository = torchvision.models.get_model_weights(architecture)[tag].url, None
+    except Exception as error:  # each library has its own for a name that it does not know
+        raise NandError(f"patchcore.backbone: {library} knows no weights {model!r} ({error})") from error
+    copies = [Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(url).name)] if url else []
+    if repository:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = [try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")]
+        copies += [Path(file) for file in found if isinstance(file, str)]
+    return next((copy for copy in copies if copy.is_file()), None)

@@ -108,24 +108,28 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int | 
             )
 
 
-def check_maps(maps: Tensor, count: int, detector: str) -> Tensor:
-    """A detector's maps as float32 on CPU, refused where Eq. 6 would be meaningless.
+def check_maps(maps: Tensor, ids: Sequence[str], detector: str) -> Tensor:
+    """A detector's maps of the images ``ids`` as float32 on CPU, refused where Eq. 6 would be meaningless.
 
     Raises:
-        NandError: not ``count`` two-dimensional maps, not finite, or below zero (suppression would amplify).
+        NandError: not one two-dimensional map an image, or one that is not finite, or below zero (suppression
+            would amplify); names the image.
     """
     maps = maps.detach().to("cpu", torch.float32)
-    if maps.ndim != 3 or len(maps) != count:
+    if maps.ndim != 3 or len(maps) != len(ids):
         raise NandError(
-            f"{detector}: gave maps of shape {tuple(maps.shape)} for {count} images; expected (n, H, W)"
+            f"{detector}: gave maps of shape {tuple(maps.shape)} for {len(ids)} images; expected (n, H, W)"
         )
-    if not maps.isfinite().all():
-        raise NandError(f"{detector}: gave a map that is not finite; check the detector's input and weights")
-    if maps.numel() and maps.min() < 0:
-        raise NandError(
-            f"{detector}: gave a map with {maps.min().item():.4g}, below 0; "
-            "suppression multiplies the map, so shift it with an offset that is the same for every image"
-        )
+    for image_id, one in zip(ids, maps, strict=True):
+        if not one.isfinite().all():
+            raise NandError(
+                f"{detector}: the map of {image_id} is not finite; check the detector's input and weights"
+            )
+        if one.numel() and one.min() < 0:
+            raise NandError(
+                f"{detector}: the map of {image_id} has {one.min().item():.4g}, below 0; "
+                "suppression multiplies the map, so shift it with an offset that is the same for every image"
+            )
     return maps
 
 
@@ -141,4 +145,4 @@ class Checked:
 
     def maps(self, batch: ImageBatch) -> Tensor:
         """(n, H, W) float32 on CPU, finite and >= 0."""
-        return check_maps(self._detector.maps(batch), len(batch.ids), self._name)
+        return check_maps(self._detector.maps(batch), batch.ids, self._name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nand_core.detectors.april_gan import AprilGan
 from nand_core.detectors.base import Checked, Context, Detector
-from nand_core.detectors.external import External, build_plugin, external_digest, plugin_digest
+from nand_core.detectors.external import External, external_digest
 from nand_core.detectors.patchcore import PatchCore, patchcore_digest
+from nand_core.detectors.plugin import build_plugin, plugin_digest
 from nand_core.detectors.settings import (
     DetectorSettings,
     ExternalSettings,
@@ -34,8 +37,8 @@ def build_detector(name: str, settings: DetectorSettings, context: Context) -> D
     return Checked(name, _BUILDERS[settings.kind](settings, context))
 
 
-def detector_digest(settings: DetectorSettings, class_name: str) -> dict[str, str]:
-    """What a detector's maps depend on beside its settings and needs: digests of files of its own.
+def detector_digest(settings: DetectorSettings, class_name: str, ids: Sequence[str]) -> dict[str, str]:
+    """What a detector's maps of the images ``ids`` depend on beside its settings and needs: files of its own.
 
     Raises:
         NandError: a file is missing, or is not the one that the settings name.
@@ -46,7 +49,7 @@ def detector_digest(settings: DetectorSettings, class_name: str) -> dict[str, st
         case WinCLIPSettings(encoder=EncoderSettings()):
             return encoder_digest(settings.encoder)
         case ExternalSettings():
-            return external_digest(settings, class_name)
+            return external_digest(settings, class_name, ids)
         case PluginSettings():
-            return plugin_digest(settings)
+            return plugin_digest(settings, class_name)
     return {}

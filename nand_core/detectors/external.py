@@ -1,21 +1,25 @@
-"""Detectors from elsewhere: maps saved by another program, or a detector that an installed package offers."""
+"""Anomaly maps that another program saved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from nand_core.artifacts.store import sha256_file
-from nand_core.detectors.base import Context, Detector, ImageBatch, Untrained
-from nand_core.detectors.settings import ExternalSettings, PluginSettings
-from nand_core.errors import NandError, nearest
+from nand_core.artifacts.store import digest, sha256_file
+from nand_core.datasets.files import listed
+from nand_core.detectors.base import Context, ImageBatch, Untrained
+from nand_core.detectors.settings import ExternalSettings
+from nand_core.errors import NandError
+from nand_core.normality import resize_maps
 
-ENTRY_POINTS = "nand.detectors"
+SUFFIXES = (".npy", ".tiff", ".tif")
 
 
 class External(Untrained):
@@ -24,97 +28,130 @@ class External(Untrained):
     needs: frozenset[str] = frozenset()
 
     def __init__(self, settings: ExternalSettings, context: Context) -> None:
-        self._path = external_path(settings, context.class_name)
-        self._offset = settings.offset
-        self._maps: Mapping[str, np.ndarray] | None = None
+        self._settings = settings
+        self._class_name = context.class_name
+        self._saved: SavedMaps | None = None
 
     def maps(self, batch: ImageBatch) -> Tensor:
-        """(n, H, W) float32 as saved, plus the offset.
+        """(n, H, W) float32 as saved, plus the offset; (n, 256, 256) if they were saved in several sizes.
 
         Raises:
-            NandError: the file is missing or malformed, or has no map for an image.
+            NandError: a map is missing or there twice, or is none.
         """
-        if self._maps is None:
-            self._maps = _read(self._path)
-        missing = [image_id for image_id in batch.ids if image_id not in self._maps]
-        if missing:
+        if self._saved is None:
+            self._saved = saved_maps(self._settings, self._class_name)
+        found = [torch.from_numpy(self._saved.read(image_id).astype(np.float32)) for image_id in batch.ids]
+        if len({one.shape for one in found}) > 1:
+            found = [resize_maps(one[None])[0] for one in found]
+        return torch.stack(found) + self._settings.offset
+
+
+class SavedMaps(Protocol):
+    """The saved maps of one class."""
+
+    def read(self, image_id: str) -> np.ndarray:
+        """The map (H, W) of an image, by its path in the data folder."""
+
+    def digest(self, ids: Iterable[str]) -> str:
+        """What the maps of these images depend on; raises NandError unless there is exactly one for each."""
+
+
+def saved_maps(settings: ExternalSettings, class_name: str) -> SavedMaps:
+    """The maps that the settings name.
+
+    Raises:
+        NandError: there are none.
+    """
+    path = Path(settings.maps.replace("{class}", class_name))
+    if path.is_dir():
+        return MapFolder(path)
+    if path.is_file():
+        return MapArchive(path)
+    raise NandError(f"{path}: no saved maps for class {class_name!r}; put them there or correct the path")
+
+
+def external_digest(settings: ExternalSettings, class_name: str, ids: Sequence[str]) -> dict[str, str]:
+    """The digest of a class's saved maps.
+
+    Raises:
+        NandError: naming what is missing, there twice, or of no test image.
+    """
+    return {"maps": saved_maps(settings, class_name).digest(ids)}
+
+
+class MapArchive:
+    """An .npz with ``maps`` (n, H, W) and ``ids`` (n,)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                maps, ids = data["maps"], data["ids"]
+        except (KeyError, ValueError, OSError, EOFError) as error:
             raise NandError(
-                f"{self._path}: has no map for {missing[0]}; ids are image paths in the data folder"
+                f"{path}: not a file of maps; it needs the arrays maps and ids, saved by numpy.savez"
+            ) from error
+        if maps.ndim != 3 or ids.shape != (len(maps),) or ids.dtype.kind != "U":
+            raise NandError(
+                f"{path}: maps has shape {maps.shape}, ids {ids.shape}; expected (n, H, W) and n strings"
             )
-        found = np.stack([self._maps[image_id] for image_id in batch.ids])
-        return torch.from_numpy(found.astype(np.float32)) + self._offset
+        if twice := [name for name, count in Counter(ids.tolist()).items() if count > 1]:
+            raise NandError(f"{path}: more than one map for {listed(twice)}; keep one of each")
+        self._maps = dict(zip(ids.tolist(), maps, strict=True))
+
+    def read(self, image_id: str) -> np.ndarray:
+        if image_id not in self._maps:
+            raise NandError(f"{self._path}: has no map for {image_id}; ids are image paths in the data folder")
+        return self._maps[image_id]
+
+    def digest(self, ids: Iterable[str]) -> str:
+        ids = set(ids)
+        if missing := sorted(ids - self._maps.keys()):
+            raise NandError(f"{self._path}: has no map for {listed(missing)}; ids are image paths in the data folder")
+        if extra := sorted(self._maps.keys() - ids):
+            raise NandError(f"{self._path}: not test images of this class: {listed(extra)}; leave their maps out")
+        return sha256_file(self._path)
 
 
-def external_path(settings: ExternalSettings, class_name: str) -> Path:
-    """The file of saved maps of a class."""
-    return Path(settings.maps.replace("{class}", class_name))
+class MapFolder:
+    """One .npy or float .tiff a map, where its image lies in the data folder: ``carpet/test/hole/000.npy``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, image_id: str) -> np.ndarray:
+        path = self._file(image_id)
+        try:
+            values = _read_npy(path) if path.suffix == ".npy" else _read_tiff(path)
+        except Exception as error:  # a broken file can make a decoder raise anything
+            raise NandError(f"{path}: not a readable map ({error}); save it again") from error
+        if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
+            raise NandError(f"{path}: holds {values.dtype} of shape {values.shape}; a map is (H, W) of numbers")
+        return values
+
+    def digest(self, ids: Iterable[str]) -> str:
+        files = {self._file(image_id) for image_id in ids}
+        beside = (path for folder in {file.parent for file in files} for path in folder.iterdir())
+        if extra := sorted({path for path in beside if path.suffix in SUFFIXES} - files):
+            raise NandError(f"{self._folder}: maps of no test image of this class: {listed(extra)}; move them away")
+        return digest({path.relative_to(self._folder).as_posix(): sha256_file(path) for path in files})
+
+    def _file(self, image_id: str) -> Path:
+        wanted = [self._folder / PurePosixPath(image_id).with_suffix(suffix) for suffix in SUFFIXES]
+        found = [path for path in wanted if path.is_file()]
+        if not found:
+            raise NandError(f"{wanted[0]}: no such map (nor .tiff); it belongs to the image {image_id}")
+        if len(found) > 1:
+            raise NandError(f"{self._folder}: more than one map for {image_id}: {listed(found)}; keep one")
+        return found[0]
 
 
-def external_digest(settings: ExternalSettings, class_name: str) -> dict[str, str]:
-    """sha256 of the file of saved maps.
-
-    Raises:
-        NandError: there is no such file.
-    """
-    path = external_path(settings, class_name)
-    if not path.is_file():
-        raise NandError(f"{path}: no saved maps for class {class_name!r}; put them there or correct the path")
-    return {"maps": sha256_file(path)}
+def _read_npy(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)
 
 
-def build_plugin(settings: PluginSettings, context: Context) -> Detector:
-    """The detector that the named entry point makes.
-
-    Raises:
-        NandError: no installed package offers it, or it cannot be imported, or what it makes is no detector.
-    """
-    entry = _entry_point(settings.name)
-    try:
-        factory = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise NandError(
-            f"detector plugin {settings.name!r}: {entry.value} cannot be imported ({error})"
-        ) from error
-    detector = factory(dict(settings.options), context)
-    lacking = [
-        part
-        for part in ("needs", "trained", "fit", "state", "load_state", "maps")
-        if not hasattr(detector, part)
-    ]
-    if lacking:
-        raise NandError(
-            f"detector plugin {settings.name!r}: {entry.value} made a detector without {', '.join(lacking)}"
-        )
-    return detector
-
-
-def plugin_digest(settings: PluginSettings) -> dict[str, str]:
-    """What stands for the plugin's code in a cache key: its package and version."""
-    entry = _entry_point(settings.name)
-    return {"plugin": f"{entry.dist.name} {entry.dist.version} {entry.value}" if entry.dist else entry.value}
-
-
-def _entry_point(name: str) -> EntryPoint:
-    offered = entry_points(group=ENTRY_POINTS)
-    if name not in offered.names:
-        raise NandError(
-            f"detector plugin: no installed package offers {name!r}{nearest(name, offered.names)}"
-        )
-    return offered[name]
-
-
-def _read(path: Path) -> Mapping[str, np.ndarray]:
-    if not path.is_file():
-        raise NandError(f"{path}: no saved maps; put them there or correct the path")
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            maps, ids = data["maps"], data["ids"]
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise NandError(
-            f"{path}: not a file of maps; it needs the arrays maps and ids, saved by numpy.savez"
-        ) from error
-    if maps.ndim != 3 or ids.shape != (len(maps),) or ids.dtype.kind != "U":
-        raise NandError(
-            f"{path}: maps has shape {maps.shape}, ids {ids.shape}; expected (n, H, W) and n strings"
-        )
-    return dict(zip(ids.tolist(), maps, strict=True))
+def _read_tiff(path: Path) -> np.ndarray:
+    with Image.open(path, formats=["TIFF"]) as picture:
+        if picture.mode != "F" or getattr(picture, "n_frames", 1) > 1:
+            raise ValueError(f"mode {picture.mode}, a map is one frame of floats")
+        return np.asarray(picture)

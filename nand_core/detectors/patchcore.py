@@ -176,4 +176,4 @@ def patchcore_digest(settings: PatchCoreSettings) -> dict[str, str]:
         return {}
     if settings.weights is None:
         return {"weights": settings.backbone}
-    return {"weights": backbone_file(settings.weights, settings.sha256).digest()}
+    return {"weights": backbone_file(settings.backbone, settings.weights, settings.sha256).digest()}

@@ -43,11 +43,15 @@ class AprilGanSettings(Settings):
     Attributes:
         combine: over the layers; the published sum gives maps in [0, number of layers].
         size: side of the map in pixels; null: the encoder's image size, as published.
+        score: an image's score before suppression. ``map``: the map's maximum, as in the NAND paper.
+            ``class_token``: the published program's image score; every map is scaled to have it as its maximum,
+            so that suppression (Eq. 6) lowers it by the share by which it lowers the map's peak.
     """
 
     kind: Literal["april_gan"] = "april_gan"
     combine: Combine = "sum"
     size: int | None = Field(None, gt=0)
+    score: Literal["map", "class_token"] = "map"
 
 
 class PatchCoreSettings(Settings):
@@ -94,6 +98,10 @@ class PatchCoreSettings(Settings):
             raise ValueError(
                 f"layers of {self.backbone} are {'block numbers' if kind is int else 'module names'}"
             )
+        if self.backbone == "encoder" and self.weights is not None:
+            raise ValueError("weights belong to a backbone of its own; name it, or leave weights out")
+        if self.sha256 is not None and self.weights is None:
+            raise ValueError("sha256 is that of the file named in weights; name the file, or leave sha256 out")
         if self.crop is not None and self.crop > self.resize:
             raise ValueError("crop must not be larger than resize")
         return self
@@ -123,11 +131,12 @@ class WinCLIPSettings(Settings):
 
 
 class ExternalSettings(Settings):
-    """Saved anomaly maps.
+    """Saved anomaly maps. A map covers the whole image, in one scale for all images, in any size.
 
     Attributes:
-        maps: path of an .npz a class with ``maps`` (n, H, W) and ``ids`` (n,), the images' paths in the data
-            folder; ``{class}`` stands for the class. Maps cover the whole image, in one scale for all images.
+        maps: a folder with an .npy or a float .tiff for every test image under the image's path in the data
+            folder; or an .npz a class (``{class}`` stands for it) with ``maps`` (n, H, W) and ``ids`` (n,), the
+            images' paths. There must be exactly the test images' maps.
         offset: added to every map, for detectors whose maps can be negative.
     """
 
@@ -141,7 +150,8 @@ class PluginSettings(Settings):
 
     Attributes:
         name: of the entry point; it is a callable (options, context) -> Detector.
-        options: handed to it as they are.
+        options: handed to it as they are. The content of a file that one names is part of the cache key
+            (``{class}`` in it stands for the class).
     """
 
     kind: Literal["plugin"] = "plugin"

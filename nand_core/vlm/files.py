@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +18,14 @@ class WeightFile:
         wanted: what the settings ask for, a path or a tag.
         path: where it lies on this machine; None when a tag has not been downloaded.
         sha256: the expected digest, if the settings name one.
+        section: of the settings that name it, for messages.
     """
 
     key: str
     wanted: str
     path: Path | None
     sha256: str | None = None
+    section: str = "encoder"
 
     @property
     def present(self) -> bool:
@@ -38,7 +39,7 @@ class WeightFile:
         """
         if not self.present:
             raise NandError(
-                f"encoder.{self.key}: no file {self.wanted!r} here; put it there, or name another"
+                f"{self.section}.{self.key}: no file {self.wanted!r} here; put it there, or name another"
             )
         found = sha256_file(self.path)
         if self.sha256 and found != self.sha256.lower():
@@ -48,16 +49,3 @@ class WeightFile:
             )
         return found
 
-
-def listing(files: Iterable[WeightFile]) -> list[dict[str, str | bool]]:
-    """One row a file: key, wanted, path ("" if unknown), present, sha256 ("" if absent)."""
-    return [
-        {
-            "key": file.key,
-            "wanted": file.wanted,
-            "path": str(file.path or ""),
-            "present": file.present,
-            "sha256": sha256_file(file.path) if file.present else "",
-        }
-        for file in files
-    ]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint, EntryPoints
 
-import numpy as np
 import pytest
 import torch
 from oracle_data import Batch, images, tiny_settings, tiny_vlm
 from pydantic import TypeAdapter, ValidationError
 
 from nand_core.artifacts.store import sha256_file
-from nand_core.detectors import external
+from nand_core.detectors import plugin as plugin_module
 from nand_core.detectors.base import Context, Untrained, check_maps
 from nand_core.detectors.build import build_detector, detector_digest
 from nand_core.detectors.settings import DetectorSettings, detector_encoder
 from nand_core.errors import NandError
+from nand_core.normality import resize_maps
 
 CONTEXT = Context("bottle", None, None)
 
@@ -50,7 +50,7 @@ def plugins(monkeypatch):
             EntryPoint("gone", "no_such_package:Detector", group),
         ]
     )
-    monkeypatch.setattr(external, "entry_points", lambda group: offered.select(group=group))
+    monkeypatch.setattr(plugin_module, "entry_points", lambda group: offered.select(group=group))
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_detector_may_have_an_encoder_of_its_own():
     assert detector_encoder(settings(kind="winclip"), shared) is shared
     winclip = settings(kind="winclip", encoder=own.model_dump())
     assert detector_encoder(winclip, shared) == own
-    assert detector_digest(winclip, "bottle")["pretrained"] == sha256_file(own.pretrained)
-    assert detector_digest(settings(kind="winclip"), "bottle") == {}
+    assert detector_digest(winclip, "bottle", [])["pretrained"] == sha256_file(own.pretrained)
+    assert detector_digest(settings(kind="winclip"), "bottle", []) == {}
 
 
 def test_april_gan_without_linear_layers_says_so():
@@ -108,73 +108,50 @@ def test_april_gan_maps_of_another_size_and_combination(combine):
     assert whole.shape == (1, 112, 112) and 1 < whole.max() <= 4
 
 
+def test_the_class_token_gives_the_score_and_the_map_says_where():
+    vlm = tiny_vlm(112)
+    text = vlm.encode_text(["a bottle", "a damaged bottle"]).unbind()
+    batch = Batch(images("img0", "img1"), vlm=vlm)
+    context = Context("bottle", lambda: vlm, lambda: text)
+    detector = build_detector("zero", settings(kind="april_gan", score="class_token"), context)
+    maps, plain = detector.maps(batch), build_detector("zero", settings(kind="april_gan"), context).maps(batch)
+    assert maps.shape == (2, 256, 256)
+    torch.testing.assert_close(maps.amax(dim=(1, 2)), detector.image_scores(batch))
+    share = resize_maps(plain) / resize_maps(plain).amax(dim=(1, 2), keepdim=True)
+    torch.testing.assert_close(maps / maps.amax(dim=(1, 2), keepdim=True), share)
+
+
 @pytest.mark.parametrize(
     ("maps", "message"),
     [
         (torch.zeros(3, 4, 4), "for 2 images"),
         (torch.zeros(2, 1, 4, 4), "for 2 images"),
-        (torch.full((2, 4, 4), torch.nan), "not finite"),
-        (torch.full((2, 4, 4), -0.5), "mine: gave a map with -0.5, below 0"),
+        (torch.stack([torch.zeros(4, 4), torch.full((4, 4), torch.nan)]), "mine: the map of b.png is not finite"),
+        (torch.full((2, 4, 4), -0.5), "mine: the map of a.png has -0.5, below 0"),
     ],
 )
 def test_maps_that_cannot_be_suppressed(maps, message):
     with pytest.raises(NandError, match=message):
-        check_maps(maps, 2, "mine")
-
-
-def save_maps(path, ids=("b.png", "a.png"), maps=((1.0, -2.0), (3.0, 4.0))):
-    np.savez(path, ids=np.array(ids), maps=np.array(maps)[:, None])
-
-
-def test_saved_maps_are_found_by_id(tmp_path):
-    save_maps(tmp_path / "bottle.npz")
-    saved = settings(kind="external", maps=f"{tmp_path}/{{class}}.npz", offset=2)
-    detector = build_detector("saved", saved, CONTEXT)
-    maps = detector.maps(Batch([], ["a.png", "b.png"]))
-    assert maps.dtype == torch.float32 and maps.tolist() == [[[5, 6]], [[3, 0]]]
-    assert detector_digest(saved, "bottle") == {"maps": sha256_file(tmp_path / "bottle.npz")}
-    with pytest.raises(NandError, match="no map for c.png"):
-        detector.maps(Batch([], ["a.png", "c.png"]))
-
-
-def test_negative_saved_maps_are_refused(tmp_path):
-    save_maps(tmp_path / "bottle.npz")
-    detector = build_detector("saved", settings(kind="external", maps=f"{tmp_path}/bottle.npz"), CONTEXT)
-    with pytest.raises(NandError, match="saved: gave a map with -2, below 0"):
-        detector.maps(Batch([], ["a.png", "b.png"]))
-
-
-def test_files_that_are_no_saved_maps(tmp_path):
-    path = tmp_path / "bottle.npz"
-    detector = build_detector("saved", settings(kind="external", maps=str(path)), CONTEXT)
-    with pytest.raises(NandError, match="no saved maps"):
-        detector.maps(Batch([], ["a.png"]))
-    with pytest.raises(NandError, match="no saved maps for class 'bottle'"):
-        detector_digest(settings(kind="external", maps=str(path)), "bottle")
-    path.write_bytes(b"not an archive")
-    with pytest.raises(NandError, match="not a file of maps"):
-        detector.maps(Batch([], ["a.png"]))
-    save_maps(path, ids=("a.png",))
-    with pytest.raises(NandError, match="expected .n, H, W. and n strings"):
-        detector.maps(Batch([], ["a.png"]))
-
-
-def test_pickled_arrays_are_not_read(tmp_path):
-    path = tmp_path / "bottle.npz"
-    np.savez(path, ids=np.array(["a.png"], dtype=object), maps=np.zeros((1, 2, 2)))
-    detector = build_detector("saved", settings(kind="external", maps=str(path)), CONTEXT)
-    with pytest.raises(NandError, match="not a file of maps"):
-        detector.maps(Batch([], ["a.png"]))
+        check_maps(maps, ["a.png", "b.png"], "mine")
 
 
 def test_plugins_are_found_by_their_entry_point(plugins):
     plugin = settings(kind="plugin", name="constant", options={"value": 0.5})
     maps = build_detector("mine", plugin, CONTEXT).maps(Batch([], ["a", "b"]))
     assert maps.dtype == torch.float32 and torch.equal(maps, torch.full((2, 2, 2), 0.5))
-    assert detector_digest(plugin, "bottle") == {"plugin": f"{__name__}:Constant"}
+    assert detector_digest(plugin, "bottle", []) == {"plugin": f"{__name__}:Constant"}
     negative = settings(kind="plugin", name="constant", options={"value": -1.0})
     with pytest.raises(NandError, match="mine: .*below 0"):
         build_detector("mine", negative, CONTEXT).maps(Batch([], ["a"]))
+
+
+def test_files_that_a_plugin_reads_are_part_of_its_digest(plugins, tmp_path):
+    options = {"value": 0.5, "checkpoint": f"{tmp_path}/{{class}}.ckpt", "mode": "fast"}
+    plugin = settings(kind="plugin", name="constant", options=options)
+    assert detector_digest(plugin, "bottle", []).keys() == {"plugin"}
+    (tmp_path / "bottle.ckpt").write_bytes(b"weights")
+    assert detector_digest(plugin, "bottle", [])["checkpoint"] == sha256_file(tmp_path / "bottle.ckpt")
+    assert detector_digest(plugin, "cable", []).keys() == {"plugin"}
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,12 @@ def test_anomaly_maps(variant, expected):
     name, vlm, text = variant
     detector = AprilGan(AprilGanSettings(), Context("bottle", lambda: vlm, lambda: tuple(text)))
     close(detector.maps(Batch(images(*PICTURES), vlm=vlm)), expected[f"{name}_map_sum"])
+
+
+def test_image_scores(variant, expected):
+    name, vlm, text = variant
+    detector = AprilGan(AprilGanSettings(), Context("bottle", lambda: vlm, lambda: tuple(text)))
+    batch = Batch(images(*PICTURES), vlm=vlm)
+    close(detector.image_scores(batch), expected[f"{name}_probs"][:, 1])
+    scored = AprilGan(AprilGanSettings(score="class_token"), Context("bottle", lambda: vlm, lambda: tuple(text)))
+    close(scored.maps(batch).amax(dim=(1, 2)), expected[f"{name}_probs"][:, 1])

@@ -211,6 +211,8 @@ def test_blocks_that_the_encoder_does_not_give(vlm):
         {"backbone": "timm:resnet18", "layers": (2,)},
         {"layers": ()},
         {"crop": 300},
+        {"weights": "wide.pth"},
+        {"backbone": "timm:resnet18", "sha256": "0" * 64},
         {"coreset": 0},
         {"variant": "mine"},
     ],

@@ -1,0 +1,57 @@
+"""Detectors that installed packages offer in the entry-point group ``nand.detectors``."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from nand_core.artifacts.store import sha256_file
+from nand_core.detectors.base import Context, Detector
+from nand_core.detectors.settings import PluginSettings
+from nand_core.errors import NandError, nearest
+
+ENTRY_POINTS = "nand.detectors"
+
+
+def build_plugin(settings: PluginSettings, context: Context) -> Detector:
+    """The detector that the named entry point makes.
+
+    Raises:
+        NandError: no installed package offers it, or it cannot be imported, or what it makes is no detector.
+    """
+    entry = _entry_point(settings.name)
+    try:
+        factory = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise NandError(
+            f"detector plugin {settings.name!r}: {entry.value} cannot be imported ({error})"
+        ) from error
+    detector = factory(dict(settings.options), context)
+    lacking = [
+        part
+        for part in ("needs", "trained", "fit", "state", "load_state", "maps")
+        if not hasattr(detector, part)
+    ]
+    if lacking:
+        raise NandError(
+            f"detector plugin {settings.name!r}: {entry.value} made a detector without {', '.join(lacking)}"
+        )
+    return detector
+
+
+def plugin_digest(settings: PluginSettings, class_name: str) -> dict[str, str]:
+    """What stands for a plugin in a cache key: its package and version, and the files that its options name."""
+    entry = _entry_point(settings.name)
+    code = f"{entry.dist.name} {entry.dist.version} {entry.value}" if entry.dist else entry.value
+    texts = {key: value for key, value in settings.options.items() if isinstance(value, str)}
+    paths = {key: Path(value.replace("{class}", class_name)) for key, value in texts.items()}
+    return {"plugin": code} | {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
+
+
+def _entry_point(name: str) -> EntryPoint:
+    offered = entry_points(group=ENTRY_POINTS)
+    if name not in offered.names:
+        raise NandError(
+            f"detector plugin: no installed package offers {name!r}{nearest(name, offered.names)}"
+        )
+    return offered[name]

@@ -1,0 +1,79 @@
+"""Which weight files the settings need, which of them are here, and where the others belong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from nand_core.artifacts.store import sha256_file
+from nand_core.config import Params
+from nand_core.detectors.backbones import backbone_file
+from nand_core.detectors.settings import PatchCoreSettings
+from nand_core.vlm.files import WeightFile
+from nand_core.vlm.settings import EncoderSettings
+from nand_core.vlm.sources import weight_files
+
+
+@dataclass(frozen=True)
+class NeededFile:
+    """A weight file and what is to be done about it.
+
+    Attributes:
+        sections: of the params file that need it; several detectors may share a file.
+        model: whose weights they are.
+        file: what the settings ask for, and where it lies on this machine.
+        sha256: of the file that is here, "" if it is not.
+    """
+
+    sections: tuple[str, ...]
+    model: str
+    file: WeightFile
+    sha256: str
+
+    @property
+    def state(self) -> Literal["here", "missing", "wrong"]:
+        """``wrong``: its sha256 is not the one in the settings."""
+        if not self.sha256:
+            return "missing"
+        return "wrong" if self.file.sha256 and self.file.sha256.lower() != self.sha256 else "here"
+
+    @property
+    def advice(self) -> str:
+        """What to do about a file that is missing or wrong, else ""."""
+        file, where = self.file, f"{self.sections[0]}.{self.file.key}"
+        if self.state == "wrong":
+            return f"{where}: {file.path} is not the file with sha256 {file.sha256}; fetch it again or correct sha256"
+        if self.state == "here":
+            return ""
+        if file.path is not None:
+            return f"{where}: put the file at {file.path}, or set {where} to where it lies"
+        tag = self.model if file.wanted == self.model else f"{self.model} {file.wanted}"
+        return f"{where}: {tag} is fetched by the first run if it is online; if not, set {where} to the file's path"
+
+
+def needed_files(params: Params) -> list[NeededFile]:
+    """Every weight file of a run, each once. Nothing is fetched and no model is loaded.
+
+    Raises:
+        NandError: the settings name a model or weights that nobody knows.
+    """
+    sections: dict[tuple[str, WeightFile], list[str]] = {}
+    for section, model, file in _files(params):
+        sections.setdefault((model, file), []).append(section)
+    return [
+        NeededFile(tuple(users), model, file, sha256_file(file.path) if file.present else "")
+        for (model, file), users in sections.items()
+    ]
+
+
+def _files(params: Params) -> Iterator[tuple[str, str, WeightFile]]:
+    yield from (("encoder", params.encoder.model, file) for file in weight_files(params.encoder))
+    for name, settings in params.detectors.items():
+        encoder = getattr(settings, "encoder", None)
+        if isinstance(encoder, EncoderSettings):
+            section = f"detectors.{name}.encoder"
+            yield from ((section, encoder.model, file) for file in weight_files(encoder))
+        elif isinstance(settings, PatchCoreSettings) and settings.backbone != "encoder":
+            file = backbone_file(settings.backbone, settings.weights, settings.sha256)
+            yield f"detectors.{name}", settings.backbone, file
