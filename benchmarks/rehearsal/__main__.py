@@ -37,6 +37,7 @@ def prepare(folder: Path) -> None:
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     params = load_params(PROFILE)
     values = small_settings(params, folder)
+    values["report"]["title"] = "Rehearsal: small random models on drawn images, the figures mean nothing"
     values["dataset"]["check_counts"] = False  # a miniature never has the official numbers of images
     with (folder / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(values, file)

@@ -22,8 +22,9 @@ _log = logging.getLogger(__name__)
 class PromptSet(BaseModel):
     """The phrases of one group and where they come from: ``artifacts/prompts/<class>/<group>.json``.
 
-    ``model_dump_json()`` and ``model_validate_json()`` write and read it. ``time`` is ISO 8601 in UTC; text
-    features depend on ``phrases`` alone.
+    ``model_dump_json()`` and ``model_validate_json()`` write and read it. ``time`` is that of a generated answer,
+    ISO 8601 in UTC; phrases that need no network are the same at any time, and so are their bytes. Text features
+    depend on ``phrases`` alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
@@ -35,7 +36,7 @@ class PromptSet(BaseModel):
     model: str | None = None
     instruction: str | None = None
     parameters: dict[str, Any] = {}
-    time: str
+    time: str | None = None
     tokens: dict[str, int] | None = None
 
 
@@ -100,6 +101,7 @@ def make_prompts(
         phrases = found.phrases
         made = {"model": settings.openai.model, "instruction": instruction.VERSION, "tokens": found.tokens}
         made["parameters"] = _parameters(settings)
+        made["time"] = now.astimezone(UTC).isoformat(timespec="seconds")
     else:
         phrases = _local_phrases(provider, class_name, group, settings)
         if provider != "explicit":
@@ -110,7 +112,6 @@ def make_prompts(
         group=group,
         phrases=phrases,
         provider=provider,
-        time=now.astimezone(UTC).isoformat(timespec="seconds"),
         **made,
     )
 

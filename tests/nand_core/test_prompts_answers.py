@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime, timedelta, timezone
 
 import prompts_server
 import pytest
@@ -171,7 +171,8 @@ def test_make_prompts_checks_the_data_sets_names_and_records_the_source(llm):
     llm.replies = [good(["thread on wood", "hole in carpet", "metal", *GOOD])]
     given = PromptSettings(provider="openai", phrases=4, openai=settings(llm, seed=3))
     known = {"carpet": ["thread", "hole"], "wood": ["metal"]}
-    made = make_prompts("carpet", "thread", given, now=datetime(2024, 7, 29, tzinfo=UTC), known=known)
+    now = datetime(2024, 7, 29, 9, 0, 30, tzinfo=timezone(timedelta(hours=9)))
+    made = make_prompts("carpet", "thread", given, now=now, known=known)
     record = json.loads(made.model_dump_json())
     assert record["phrases"][0] == "metal"
     assert len(record["phrases"]) == 4
@@ -183,6 +184,7 @@ def test_make_prompts_checks_the_data_sets_names_and_records_the_source(llm):
         "seed": 3,
     }
     assert record["tokens"] == {"prompt": 100, "completion": 20}
+    assert record["time"] == "2024-07-29T00:00:30+00:00"
 
 
 def test_phrases_that_mean_any_damage_are_rejected(llm):

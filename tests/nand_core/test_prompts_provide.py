@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import ValidationError
@@ -75,7 +75,7 @@ def test_curated_and_rules_give_the_number_asked():
 
 
 def test_the_record_is_json_and_comes_back_the_same():
-    made = make_prompts("carpet", "thread", settings(), now=NOW.astimezone(timezone(timedelta(hours=9))))
+    made = make_prompts("carpet", "thread", settings(), now=NOW)
     record = json.loads(made.model_dump_json())
     assert record == {
         "class": "carpet",
@@ -85,7 +85,7 @@ def test_the_record_is_json_and_comes_back_the_same():
         "model": None,
         "instruction": None,
         "parameters": {"phrases": 8},
-        "time": "2024-07-29T12:00:30+00:00",
+        "time": None,  # the same bytes at any time
         "tokens": None,
     }
     assert PromptSet.model_validate_json(made.model_dump_json()) == made
