@@ -1,4 +1,4 @@
-"""``python -m flows STAGE [DETECTOR]``: what dvc.yaml runs."""
+"""``python -m flows STAGE [DETECTOR]``: what dvc.yaml and ``nand`` run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nand_core.config import load_params
 from nand_core.errors import NandError
+from nand_core.processes import sigterm_raises
 
 STAGES = (
     "demo_data",
@@ -21,6 +22,7 @@ STAGES = (
     "suppression",
     "evaluate",
     "report",
+    "normality",
     "pipeline",
 )
 SERVER_PATIENCE = 180.0
@@ -64,17 +66,24 @@ def main(arguments: list[str]) -> int:
     Path(".nand").mkdir(exist_ok=True)  # Prefect makes its home in it (prefect.toml), but no parent of it
     try:
         load_params(Path("params.yaml"))
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        stage = getattr(importlib.import_module(f"flows.{name}"), name)  # takes seconds, in which the server starts
         if url := os.environ.get("PREFECT_API_URL"):
             wait_for_server(url)
-        stage = getattr(importlib.import_module(f"flows.{name}"), name)
         for logger in ("prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(logger).addFilter(_OneLine())
         # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.
         logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
-        stage(*rest)
+        # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
+        with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            stage(*rest)
     except NandError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except (KeyboardInterrupt, SystemExit) as stop:
+        print(f"{name}: stopped; finished items are kept, the same command goes on from there", file=sys.stderr)
+        return stop.code if isinstance(stop, SystemExit) else 130
     return 0
 
 

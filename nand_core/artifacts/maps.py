@@ -79,10 +79,11 @@ class MapFile:
             with self.path.open("rb") as file:
                 file.seek(info.header_offset + 26)
                 name, extra = np.frombuffer(file.read(4), "<u2").tolist()
-            offset = info.header_offset + 30 + name + extra + header
-            self._maps = (
-                np.memmap(self.path, dtype, "r", offset, shape) if shape[0] else np.empty(shape, dtype)
-            )
+            self._offset = info.header_offset + 30 + name + extra + header
+            self._dtype, self._shape = dtype, shape[1:]
+            self._bytes = dtype.itemsize * shape[1] * shape[2]
+            if self._offset + len(self) * self._bytes > self.path.stat().st_size:
+                raise NandError(f"{path}: ends before its last map; remove it and run again")
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError, OSError) as error:
             if isinstance(error, NandError):
                 raise
@@ -94,7 +95,22 @@ class MapFile:
         return len(self.ids)
 
     def __getitem__(self, index: int | slice) -> np.ndarray:
-        return np.array(self._maps[index])
+        """One map (H, W), or those of a slice without a step (k, H, W)."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                raise IndexError("maps are read one after the other: a slice without a step")
+            return self._read(start, max(stop - start, 0))
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._read(index % len(self), 1)[0]
+
+    def _read(self, start: int, count: int) -> np.ndarray:
+        # Read, not mapped: pages of a mapped file would stay in memory, and peak memory grow with the file.
+        with self.path.open("rb") as file:
+            file.seek(self._offset + start * self._bytes)
+            data = np.fromfile(file, self._dtype, count * self._shape[0] * self._shape[1])
+        return data.reshape(count, *self._shape)
 
     def batches(self, size: int = 64) -> Iterator[np.ndarray]:
         """All maps in order, ``size`` at a time."""

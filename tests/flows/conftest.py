@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 from PIL import Image, ImageOps
-from pipeline_project import COPIED, DEAD_PROXY, PACKAGES, PARAMS, PHRASED, ROOT, Project, State
+from pipeline_project import PARAMS, PHRASED, Project, State
 
 from nand_core.server import local_server
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("project")
-    (folder / ".dvc").mkdir()
-    for name in COPIED:
-        shutil.copy(ROOT / name, folder / name)
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    # As on a user's machine, code is compiled on the way: that must not look like a change.
-    dropped = ("PREFECT_", "NAND_", "PYTHONDONTWRITEBYTECODE")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    environment = {
-        **inherited,
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-        "PREFECT_LOGGING_TO_API_ENABLED": "false",
-        "HTTP_PROXY": DEAD_PROXY,
-        "HTTPS_PROXY": DEAD_PROXY,
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
-    made = Project(folder, environment)
-    made.write_params()
-    made.git("init", "--quiet")
-    made.git("add", "--all")
-    made.git("commit", "--quiet", "--message", "project")
+    made = Project(tmp_path_factory.mktemp("project"), json.loads(json.dumps(PARAMS)))
+    made.create()
     return made
 
 

@@ -1,0 +1,155 @@
+"""A project in a folder of its own: the checkout's code, its own settings, data, git and DVC repository."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("dvc.yaml", "prefect.toml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+PACKAGES = ("nand_core", "tasks", "flows")
+# Whoever would leave the machine gets a refused connection.
+DEAD_PROXY = "http://127.0.0.1:9"
+# As on a user's machine, code is compiled on the way: that must not look like a change.
+DROPPED = ("PREFECT_", "NAND_", "PYTHONDONTWRITEBYTECODE")
+COUNTS = re.compile(r"- (\S+): (\d+) of \d+ items \((\d+) from the cache\)")
+
+
+def offline_environment() -> dict[str, str]:
+    """This process's environment without settings of Prefect and of NAND, and with no way out of the machine."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
+    return inherited | {
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "HTTP_PROXY": DEAD_PROXY,
+        "HTTPS_PROXY": DEAD_PROXY,
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+
+
+def executed(said: str) -> dict[str, int]:
+    """Items that a run's log says it computed, by stage; stages that computed none are left out."""
+    counts: dict[str, int] = {}
+    for stage, done, cached in COUNTS.findall(said):
+        counts[stage] = counts.get(stage, 0) + int(done) - int(cached)
+    return {stage: count for stage, count in counts.items() if count}
+
+
+@dataclass
+class Scratch:
+    """The project; ``params`` is written anew before every run."""
+
+    folder: Path
+    params: dict[str, Any]
+    environment: dict[str, str] = field(default_factory=offline_environment)
+
+    def create(self) -> None:
+        """Copy the code (an edit during a run must not reach half of its stages) and commit it."""
+        (self.folder / ".dvc").mkdir(parents=True)
+        for name in FILES:
+            shutil.copy(ROOT / name, self.folder / name)
+        for name in PACKAGES:
+            shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.write_params()
+        self.git("init", "--quiet")
+        self.commit("project")
+
+    def call(self, *command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+        )
+
+    def git(self, *arguments: str) -> str:
+        said = self.call("git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
+        assert said.returncode == 0, said.stderr
+        return said.stdout
+
+    def commit(self, message: str) -> str:
+        """Commit everything; its name."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        return self.git("rev-parse", "HEAD").strip()
+
+    def dvc(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.call(sys.executable, "-m", "dvc", *arguments)
+
+    def write_params(self) -> None:
+        with (self.folder / "params.yaml").open("w") as file:
+            YAML(typ="safe").dump(self.params, file)
+
+    def repro(self) -> subprocess.CompletedProcess:
+        """``nand repro``."""
+        self.write_params()
+        return self.call(sys.executable, "-m", "nand_core.cli", "repro")
+
+    def pipeline(self) -> subprocess.CompletedProcess:
+        """The pipeline's flow in one process, without DVC."""
+        self.write_params()
+        return self.call(sys.executable, "-m", "flows", "pipeline")
+
+    def start(self, *command: str) -> subprocess.Popen:
+        """A command at work, in a process group of its own."""
+        self.write_params()
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of every artifact and result, half-written ones too."""
+        return {
+            path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for top in ("artifacts", "results")
+            for path in sorted((self.folder / top).rglob("*"))
+            if path.is_file() and path.name != ".gitignore"
+        }
+
+    def records(self) -> list[Path]:
+        """The task cache's records."""
+        return sorted(path for path in (self.folder / ".nand/store/records").glob("*") if path.is_file())
+
+    def objects(self) -> list[Path]:
+        """The store's objects."""
+        return sorted(path for path in (self.folder / ".nand/store/objects").rglob("*") if path.is_file())
+
+    def stored(self, out: str) -> Path:
+        """The store's object of an out."""
+        digest = hashlib.sha256((self.folder / out).read_bytes()).hexdigest()
+        return self.folder / ".nand/store/objects" / digest[:2] / f"{digest}{Path(out).suffix}"
+
+    def forget(self) -> None:
+        """As before the first run, but for the data."""
+        for name in ("artifacts", "results", ".nand/store", ".dvc/cache", ".dvc/tmp"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / "dvc.lock").unlink(missing_ok=True)
+
+
+def last_run(folder: Path) -> dict[str, dict[str, float]]:
+    """The stages of ``.nand/last_run.json``."""
+    return json.loads((folder / ".nand/last_run.json").read_text())["stages"]
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """``kill -9`` of a process and of all in its group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.communicate()
