@@ -197,7 +197,7 @@ def formula(bench: Bench, times: int) -> Iterator[Row]:
 def killed_group(bench: Bench, times: int) -> Iterator[Row]:
     """kill -9 of the whole process group at a random moment of a run from nothing, then a re-run."""
     project = bench.project
-    for command, share in ((PIPELINE, 0.7), (REPRO, 0.3)):
+    for command, share in ((PIPELINE, 0.9), (REPRO, 0.1)):
         row = Row(f"kill -9 of the group: {'flow' if command == PIPELINE else 'nand repro'}")
         project.forget()
         started = time.monotonic()
@@ -205,7 +205,7 @@ def killed_group(bench: Bench, times: int) -> Iterator[Row]:
         whole = time.monotonic() - started
         _, total = bench.expected()
         row.judge("undisturbed", bench.right())
-        for _ in range(max(1, round(times * share)) - 1):
+        for _ in range(max(1, round(times * share))):
             project.forget()
             process = project.start(*command)
             moment = bench.random.uniform(0, whole)

@@ -46,7 +46,8 @@ def base_maps(detector: str, params: str = "params.yaml") -> None:
 
     states = {"state": run.items(fit_detector, specs(DetectorSpec, "train"))} if kind.trained else {}
     records = run.items(draw_maps, specs(MapsSpec, "test", **states))
-    run.work.store.materialise(
-        {f"{name}.npz": record for name, record in records.items()}, ARTIFACTS / "base_maps" / detector
-    )
+    with run.writing():
+        run.work.store.materialise(
+            {f"{name}.npz": record for name, record in records.items()}, ARTIFACTS / "base_maps" / detector
+        )
     run.finish()

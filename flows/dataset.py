@@ -28,6 +28,6 @@ def dataset(params: str = "params.yaml") -> None:
     }
     records = run.items(check_class, specs)
     frame = pd.concat([pd.read_parquet(run.work.store.path(record)) for record in records.values()])
-    with replacing(MANIFEST) as temporary:
+    with run.writing(), replacing(MANIFEST) as temporary:
         frame.to_parquet(temporary, index=False)
     run.finish()

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-from nand_core.artifacts.store import replacing
+from nand_core.artifacts.disk import refusals, replacing
 
 FILE = "last_run.json"
 RUN_ID = "NAND_RUN_ID"
@@ -40,9 +40,10 @@ def run_id() -> str:
 
 def record_stage(folder: Path, stage: str, counts: StageCounts) -> None:
     """Add one stage's counts to the current run's record, begun anew when the run is another one."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
-    with FileLock(folder / f"{FILE}.lock"):
+    with refusals(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with refusals(folder), FileLock(folder / f"{FILE}.lock"):
         found = read_run(folder)
         stages = found["stages"] if found.get("run") == run_id() else {}
         values = asdict(counts)

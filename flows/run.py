@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import pandas as pd
+from filelock import FileLock
 from prefect import Task, get_run_logger
 from prefect.futures import as_completed
 from tqdm import tqdm
 
 from flows.record import StageCounts, record_stage
+from nand_core.artifacts.disk import TEMPORARY, refusals
+from nand_core.artifacts.remote import open_store
 from nand_core.artifacts.store import Record, Store
+from nand_core.artifacts.usage import note_current
 from nand_core.config import Params, check_names, load_params
 from nand_core.errors import NandError
-from tasks.cache import Spec, stored_in
+from tasks.cache import Spec, key_of, stored_in
 from tasks.work import Work
 
 ARTIFACTS = Path("artifacts")
@@ -37,11 +42,14 @@ class Run:
         stage: its name in dvc.yaml.
         params: the validated settings.
         work: what its items share.
+        hold: keeps ``nand cache prune`` from the store until the stage has ended.
     """
 
     stage: str
     params: Params
     work: Work
+    hold: BinaryIO
+    used: set[str] = field(default_factory=set)
     counts: dict[str, StageCounts] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -49,7 +57,8 @@ class Run:
     def start(cls, stage: str, params_file: Path) -> Run:
         """Read the settings and check the names in them against the manifest, where there is one."""
         params = load_params(params_file)
-        run = cls(stage, params, Work(params, Path(params.dataset.root), Store(root=STATE / "store")))
+        store = open_store(STATE)
+        run = cls(stage, params, Work(params, Path(params.dataset.root), store), hold_store(store))
         if stage not in ("demo_data", "dataset"):
             check_names(params, run.manifest)
         return run
@@ -89,10 +98,20 @@ class Run:
             progress.close()
         records = {key: Record.model_validate(future.result()) for key, future in futures.items()}
         counts.seconds += time.monotonic() - before
+        self.used.update(key_of(made, spec) for spec in specs.values())
         return records
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Alone among the runs of this checkout, with gone what a killed one left half-written among the outs."""
+        with refusals(STATE), FileLock(STATE / "outs.lock"):
+            for folder in (ARTIFACTS, RESULTS):
+                for path in folder.rglob(f"{TEMPORARY}*"):
+                    path.unlink(missing_ok=True)
+            yield
+
     def finish(self) -> None:
-        """Write the counts to ``.nand/last_run.json``."""
+        """Write the counts to ``.nand/last_run.json`` and the items that were used to ``.nand/used``."""
         own = self.counts.setdefault(self.stage, StageCounts())
         own.seconds = (
             time.monotonic()
@@ -101,6 +120,16 @@ class Run:
         )
         for stage, counts in self.counts.items():
             record_stage(STATE, stage, counts)
+        note_current(STATE / "used", self.stage, self.used)
+        self.hold.close()
+
+
+def hold_store(store: Store) -> BinaryIO:
+    """Use the store together with others, not while it is being pruned."""
+    if held := store.hold(wait=False):
+        return held
+    get_run_logger().info("waiting for the end of 'nand cache prune' in %s", store.root)
+    return store.hold()
 
 
 class _Progress:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import orjson
 from prefect import Task, task
 from prefect.cache_policies import CachePolicy
 from prefect.transactions import IsolationLevel
@@ -15,6 +14,7 @@ from nand_core.artifacts.store import Record, Store, digest
 from nand_core.settings import Settings
 from tasks.code import code_digest
 from tasks.locks import FlockManager
+from tasks.records import StoreRecords
 
 
 class Spec(Settings):
@@ -38,29 +38,20 @@ class ContentKey(CachePolicy):
     name: str = ""
 
     def compute_key(self, task_ctx: Any, inputs: dict[str, Any], flow_parameters: Any, **kwargs: Any) -> str:
-        """The item's key, 64 hexadecimal digits."""
+        """The item's key."""
         key = item_key(self.module, self.name, inputs["spec"])
-        forget_if_broken(inputs["work"].store, key)
+        inputs["work"].store.lookup(key)
         return key
 
 
 def item_key(module: str, name: str, spec: Spec) -> str:
-    """sha256 of what determines the item."""
-    return digest({"task": name, "code": code_digest(module), "spec": spec.key()})
+    """The task's name, then the sha256 of what determines the item."""
+    return f"{name}-{digest({'task': name, 'code': code_digest(module), 'spec': spec.key()})}"
 
 
-def forget_if_broken(store: Store, key: str) -> None:
-    """Remove the record of ``key`` unless it is readable and its object is intact."""
-    path = store.records / key
-    try:
-        record = orjson.loads(path.read_bytes())
-        if store.holds(Record.model_validate(orjson.loads(record["result"]))):
-            return
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):
-        pass
-    path.unlink(missing_ok=True)
+def key_of(made: Task, spec: Spec) -> str:
+    """The key of a task's item."""
+    return item_key(made.cache_policy.module, made.cache_policy.name, spec)
 
 
 def item(function: Callable[[Any, Any], Record]) -> Task:
@@ -68,7 +59,10 @@ def item(function: Callable[[Any, Any], Record]) -> Task:
     module, name = function.__module__, function.__name__
 
     def run(spec: Spec, work: Any) -> dict[str, Any]:
-        return function(spec, work).model_dump()
+        record = function(spec, work)
+        # Here and not when Prefect commits: what goes wrong there is only logged.
+        work.store.note(item_key(module, name, spec), record)
+        return record.model_dump()
 
     run.__doc__ = function.__doc__
     made = task(
@@ -87,4 +81,6 @@ def stored_in(made: Task, store: Store) -> Task:
     policy = made.cache_policy.configure(
         lock_manager=FlockManager(store.locks), isolation_level=IsolationLevel.SERIALIZABLE
     )
-    return made.with_options(result_storage=store.records, cache_policy=policy)
+    stored = made.with_options(cache_policy=policy)
+    stored.result_storage = StoreRecords(store=store)  # with_options takes blocks that the server knows only
+    return stored

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from prefect.locking.protocol import LockManager
 
+from nand_core.artifacts.disk import refusals
+
 POLL = 0.05
 
 
@@ -35,8 +37,9 @@ class FlockManager(LockManager):
         with self._guard:
             if key in self._held:
                 return self._held[key][1] == holder
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / key, os.O_RDWR | os.O_CREAT, 0o644)
+            with refusals(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                handle = os.open(self.folder / key, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

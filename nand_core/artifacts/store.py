@@ -1,24 +1,25 @@
 """A content-addressed store: the bytes of every task result, named by their sha256.
 
-``objects/ab/abcd....npz`` holds the bytes and is written once, by a rename. ``records/<key>`` belongs to
-the task cache. A hit counts only when the object is there and has the right digest.
+``objects/ab/abcd....npz`` holds the bytes and is written once, by a rename. ``records/<key>`` says which object an
+item gave; its time of change is when it was last used. A hit counts only when the object is there and has the
+right digest.
 """
 
 from __future__ import annotations
 
-import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from nand_core.errors import NandError
+from nand_core.artifacts.disk import refusals, replacing, temporary_file
 from nand_core.settings import Settings
 
 
@@ -42,41 +43,6 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@contextmanager
-def _temporary(folder: Path, suffix: str) -> Iterator[Path]:
-    """A new file in ``folder``, gone after the block unless it was renamed."""
-    temporary: Path | None = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".tmp-", suffix=suffix)
-        os.close(handle)
-        temporary = Path(name)
-        temporary.chmod(0o644)
-        yield temporary
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            message = f"{folder}: cannot be written ({error.strerror}); make room or change the rights"
-            raise NandError(message) from error
-        raise
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends without an error.
-
-    Raises
-    ------
-    NandError
-        When the disk is full or the folder cannot be written; nothing half-written is left.
-    """
-    with _temporary(path.parent, path.suffix) as temporary:
-        yield temporary
-        os.replace(temporary, path)
-
-
 class Store(Settings):
     """The store under one folder; several processes may use it at once."""
 
@@ -86,6 +52,44 @@ class Store(Settings):
     def records(self) -> Path:
         """Folder of the task cache's records, one JSON file a key."""
         return self.root / "records"
+
+    def lookup(self, key: str) -> Record | None:
+        """The record of ``key``, marked as used now; it is dropped unless it is readable and its object intact."""
+        path = self.records / key
+        try:
+            record = Record.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError:
+            record = None
+        if record is None or not self.holds(record):
+            path.unlink(missing_ok=True)
+            return None
+        try:
+            os.utime(path)
+        except OSError:
+            pass  # of another user in a shared store: then it counts as older than it is
+        return record
+
+    def note(self, key: str, record: Record) -> None:
+        """Remember what the item of ``key`` gave."""
+        with replacing(self.records / key) as temporary:
+            temporary.write_text(record.model_dump_json())
+
+    def hold(self, alone: bool = False, wait: bool = True) -> BinaryIO | None:
+        """Keep others from removing things (``alone``: from using them) until the returned file is closed.
+
+        None when ``wait`` is off and others use the store. The kernel lets go when the process ends.
+        """
+        with refusals(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = os.fdopen(os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+            try:
+                fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                file.close()
+                return None
+            return file
 
     @property
     def locks(self) -> Path:
@@ -100,7 +104,7 @@ class Store(Settings):
     def writing(self, ext: str) -> Iterator[Put]:
         """Write a new object: yields where to, and holds its :class:`Record` after the block."""
         put = Put()
-        with _temporary(self.root / "tmp", f".{ext}") as temporary:
+        with temporary_file(self.root / "tmp", f".{ext}") as temporary:
             put.path = temporary
             yield put
             put.record = Record(sha256=sha256_file(temporary), ext=ext, size=temporary.stat().st_size)
@@ -118,8 +122,8 @@ class Store(Settings):
         """Whether the object is there with exactly the recorded bytes; a wrong one is removed."""
         path = self.path(record)
         try:
-            if path.stat().st_size == record.size and sha256_file(path) == record.sha256:
-                return True
+            if sha256_file(path) == record.sha256:
+                return path.stat().st_size == record.size
             path.unlink(missing_ok=True)
         except FileNotFoundError:
             pass
@@ -131,14 +135,15 @@ class Store(Settings):
         Files that are right already are left alone; others are copied to a temporary file and renamed.
         Whatever does not belong is removed first.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         wanted = {folder / relative for relative in records}
-        for path in sorted(folder.rglob("*"), reverse=True):
-            if path.is_dir() and not path.is_symlink():
-                if not any(path.iterdir()):
-                    path.rmdir()
-            elif path not in wanted:
-                path.unlink()
+        with refusals(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(folder.rglob("*"), reverse=True):
+                if path.is_dir() and not path.is_symlink():
+                    if not any(path.iterdir()):
+                        path.rmdir()
+                elif path not in wanted:
+                    path.unlink()
         for relative, record in records.items():
             self.materialise_file(record, folder / relative)
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +60,83 @@ def test_a_damaged_object_is_not_held_and_goes(store, damage):
     assert not store.holds(record)
 
 
+def test_a_wrong_size_in_a_record_costs_no_object(store):
+    record = store.put(b"some bytes", "npz")
+    assert not store.holds(record.model_copy(update={"size": 9}))
+    assert store.holds(record)
+
+
 def test_an_empty_object_is_an_object(store):
     assert store.holds(store.put(b"", "json"))
+
+
+KEY = "evaluate-" + "0" * 64
+
+
+@pytest.fixture
+def noted(store) -> Record:
+    """An object and its record."""
+    record = store.put(b"some bytes", "npz")
+    store.note(KEY, record)
+    return record
+
+
+def test_what_was_noted_is_found(store, noted):
+    assert store.lookup(KEY) == noted
+    assert json.loads((store.records / KEY).read_text()) == noted.model_dump()
+    assert store.lookup("evaluate-1") is None
+
+
+def test_a_hit_marks_the_record_as_used(store, noted):
+    os.utime(store.records / KEY, (1, 1))
+    assert store.lookup(KEY) == noted
+    assert time.time() - (store.records / KEY).stat().st_mtime < 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", '"text"', "{}", '{"sha256": "0", "ext": "npz", "size": 1}',
+        '{"metadata": {"serializer": {"type": "pickle"}}, "result": "gASVAAAA"}',
+    ],
+)  # fmt: skip
+def test_an_unreadable_record_goes(store, noted, text):
+    (store.records / KEY).write_text(text)
+    assert store.lookup(KEY) is None
+    assert not (store.records / KEY).exists() and store.holds(noted)
+
+
+@pytest.mark.parametrize("content", [b"some bytez", b"some", b"", None])
+def test_a_record_of_a_damaged_object_goes_with_it(store, noted, content):
+    store.path(noted).write_bytes(content) if content is not None else store.path(noted).unlink()
+    assert store.lookup(KEY) is None
+    assert files(store.root) == {}
+
+
+def test_looking_into_no_store_makes_none(store):
+    assert store.lookup(KEY) is None
+    assert not store.root.exists()
+
+
+def test_many_hold_a_store_or_one_alone(store):
+    first = store.hold()
+    with first, store.hold(wait=False):
+        assert store.hold(alone=True, wait=False) is None
+    with store.hold(alone=True, wait=False):
+        assert store.hold(wait=False) is None
+        assert store.hold(alone=True, wait=False) is None
+    store.hold(wait=False).close()
+
+
+def test_a_killed_holder_holds_nothing(store):
+    ask = "import sys, pathlib; from nand_core.artifacts.store import Store; "
+    ask += "file = Store(root=pathlib.Path(sys.argv[1])).hold(); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", ask, str(store.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        assert store.hold(alone=True, wait=False) is None
+        process.kill()
+    store.hold(alone=True, wait=False).close()
 
 
 def test_digest_ignores_the_order_of_keys_and_refuses_nan():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
+import re
 import subprocess
 import sys
 import time
@@ -12,15 +12,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from prefect.results import ResultRecord, ResultRecordMetadata, ResultStore
+from prefect.serializers import PickleSerializer
 
-from nand_core.artifacts.store import Store
+from nand_core.artifacts.store import Record, Store
 from nand_core.protocol import EvaluationSettings
 from tasks import code
-from tasks.cache import ContentKey, Spec, forget_if_broken, item_key
+from tasks.cache import ContentKey, Spec, item_key
 from tasks.code import code_digest
 from tasks.evaluate import EvaluateSpec
 from tasks.image_features import EncodeSpec
 from tasks.prompts import PromptSpec
+from tasks.records import StoreRecords
 
 SPECS = {
     EncodeSpec: (
@@ -50,7 +53,7 @@ def test_equal_specs_have_one_key(kind):
     values, _ = SPECS[kind]
     key = item_key("tasks.cache", "task", kind(**values))
     assert key == item_key("tasks.cache", "task", kind(**dict(reversed(values.items()))))
-    assert len(key) == 64
+    assert re.fullmatch("task-[0-9a-f]{64}", key)
 
 
 @pytest.mark.parametrize(("kind", "field"), FIELDS, ids=lambda v: getattr(v, "__name__", v))
@@ -129,71 +132,47 @@ def test_finding_the_code_imports_nothing():
     assert said.stdout == "False\n", said.stderr
 
 
-KEY = "0" * 64
-
-
-@pytest.fixture
-def store(tmp_path) -> Store:
-    """A store with one object and Prefect's record of it."""
-    store = Store(root=tmp_path)
-    record = store.put(b"some bytes", "npz")
-    store.records.mkdir()
-    result = json.dumps(record.model_dump())
-    (store.records / KEY).write_text(json.dumps({"metadata": {"storage_key": KEY}, "result": result}))
-    return store
-
-
-def the_object(store: Store) -> Path:
-    (path,) = (path for path in (store.root / "objects").rglob("*") if path.is_file())
-    return path
-
-
-def test_a_good_record_is_kept(store):
-    forget_if_broken(store, KEY)
-    assert (store.records / KEY).exists() and the_object(store).read_bytes() == b"some bytes"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "{", "[]", "null", '"text"', "{}", '{"result": null}', '{"result": "{"}', '{"result": "[]"}',
-        '{"result": "{}"}', '{"result": "{\\"sha256\\": \\"0\\", \\"ext\\": \\"npz\\", \\"size\\": 1}"}',
-    ],
-)  # fmt: skip
-def test_an_unreadable_record_goes(store, text):
-    (store.records / KEY).write_text(text)
-    forget_if_broken(store, KEY)
-    assert not (store.records / KEY).exists()
-
-
-def test_a_record_without_its_object_goes(store):
-    the_object(store).unlink()
-    forget_if_broken(store, KEY)
-    assert not (store.records / KEY).exists()
-
-
-@pytest.mark.parametrize("content", [b"some bytez", b"some", b""])
-def test_a_record_of_a_damaged_object_goes_with_it(store, content):
-    path = the_object(store)
-    path.write_bytes(content)
-    forget_if_broken(store, KEY)
-    assert not (store.records / KEY).exists() and not path.exists()
-
-
-def test_a_record_that_never_was(tmp_path):
-    forget_if_broken(Store(root=tmp_path), KEY)
-    assert list(tmp_path.iterdir()) == []
-
-
 class Plain(Spec):
     value: int
 
 
+KEY = item_key("tasks.cache", "plain", Plain(value=1))
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    """A store with the object and the record of one item."""
+    store = Store(root=tmp_path)
+    store.note(KEY, store.put(b"some bytes", "npz"))
+    return store
+
+
 def test_the_policy_gives_the_key_and_drops_what_is_broken(store):
     policy = ContentKey(module="tasks.cache", name="plain")
-    key = item_key("tasks.cache", "plain", Plain(value=1))
-    (store.records / KEY).rename(store.records / key)
     inputs = {"spec": Plain(value=1), "work": SimpleNamespace(store=store)}
-    assert policy.compute_key(None, inputs, {}) == key and (store.records / key).exists()
-    the_object(store).unlink()
-    assert policy.compute_key(None, inputs, {}) == key and not (store.records / key).exists()
+    assert policy.compute_key(None, inputs, {}) == KEY
+    record = Record.model_validate_json((store.records / KEY).read_bytes())
+    store.path(record).write_bytes(b"some bytez")
+    assert policy.compute_key(None, inputs, {}) == KEY and not (store.records / KEY).exists()
+    assert policy.compute_key(None, inputs, {}) == KEY
+
+
+def test_prefect_reads_the_plain_record(store):
+    read = ResultStore(result_storage=StoreRecords(store=store))
+    assert read.exists(KEY) and not read.exists("plain-0")
+    found = read.read(KEY)
+    assert Record(**found.result) == store.lookup(KEY)
+    assert found.serializer.type == "json" and found.metadata.storage_key == KEY
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"sha256": "0", "ext": "npz", "size": 1}', None])
+def test_prefect_takes_no_other_file_for_a_record(store, content):
+    pickled = ResultRecord(metadata=ResultRecordMetadata(serializer=PickleSerializer()), result={}).serialize()
+    (store.records / KEY).write_bytes(pickled if content is None else content)
+    assert not ResultStore(result_storage=StoreRecords(store=store)).exists(KEY)
+
+
+def test_what_prefect_writes_leaves_the_record_as_it_is(store):
+    before = (store.records / KEY).read_bytes()
+    ResultStore(result_storage=StoreRecords(store=store)).write({"other": 1}, key=KEY)
+    assert (store.records / KEY).read_bytes() == before

@@ -1,0 +1,101 @@
+"""What a disk can refuse, as one line; and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nand_core.errors import NandError
+
+TEMPORARY = ".tmp-"
+"""How the names of unfinished files begin."""
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+REFUSALS = FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOLCK}
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses while something under ``path`` is written into one line.
+
+    Raises
+    ------
+    NandError
+        When the disk is full, read-only or otherwise not writable.
+    """
+    try:
+        yield
+    except NandError:
+        raise
+    except Exception as error:
+        refused = _refusal(error)
+        if refused is None:
+            raise
+        number, where = refused
+        # Copying names its source, whichever of the two has no room.
+        if where is None or number in FULL or path.absolute() in Path(where).absolute().parents:
+            where = path
+        message = f"{where}: {os.strerror(number)}; make room or change the rights, then run again"
+        raise NandError(f"{message} (what was finished is kept)") from error
+
+
+def _refusal(error: BaseException | None) -> tuple[int, str | None] | None:
+    """Error number and file; zipfile and safetensors hide the system's error behind one of their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in REFUSALS:
+            return error.errno, error.filename if isinstance(error.filename, str) else None
+        if (found := re.search(r"\(os error (\d+)\)", str(error))) and int(found[1]) in REFUSALS:
+            return int(found[1]), None
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def require_room(folder: Path, least: int = 2**26) -> None:
+    """Refuse to begin with fewer than ``least`` bytes free: a database on a full disk fails without a reason.
+
+    Raises
+    ------
+    NandError
+        When there is no room, or the folder cannot be written.
+    """
+    with temporary_file(folder, ""):
+        free = shutil.disk_usage(folder).free
+    if free < least:
+        raise NandError(f"{folder}: {free / 1e6:.0f} MB are free, {least / 1e6:.0f} MB needed; make room")
+
+
+@contextmanager
+def temporary_file(folder: Path, suffix: str) -> Iterator[Path]:
+    """A new file in ``folder``, gone after the block unless it was renamed."""
+    path = folder / f"{TEMPORARY}{uuid.uuid4().hex}{suffix}"
+    with refusals(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.touch(exist_ok=False)
+            yield path
+        finally:
+            # On a file system that became read-only this fails too, and would hide what went wrong.
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                pass
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place when the block ends without an error.
+
+    Raises
+    ------
+    NandError
+        When the disk is full or the folder cannot be written; nothing half-written is left.
+    """
+    with temporary_file(path.parent, path.suffix) as temporary:
+        yield temporary
+        os.replace(temporary, path)

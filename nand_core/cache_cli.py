@@ -1,0 +1,126 @@
+"""The cache: what it holds, and what of it may go."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from nand_core.artifacts.remote import VARIABLE, SharedStore, open_store
+from nand_core.artifacts.store import Store
+from nand_core.artifacts.usage import Usage, current_keys, parse_size, remove, superfluous, survey, task_of
+from nand_core.errors import NandError
+from nand_core.stages import declared_stages
+
+app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+STATE = Path(".nand")
+DAY = 86400.0
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """A user's mistake as one line on stderr and exit status 1."""
+    try:
+        yield
+    except NandError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def info() -> None:
+    """What the cache holds, task by task."""
+    with _one_line():
+        store = open_store(STATE)
+        show(store, survey(store))
+
+
+def show(store: Store, usage: Usage) -> None:
+    """Print a table of the items by task, and what is of no use."""
+    rows: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0])
+    for one in usage.held:
+        for key in one.keys:
+            rows[task_of(key)][0] += 1
+        row = rows[task_of(one.keys[0])]
+        row[1] += 1
+        row[2] += one.size
+        row[3] = max(row[3], one.used)
+    table = Table(title=str(store.root), show_footer=True)
+    footers = ("all", str(sum(int(row[0]) for row in rows.values())), str(len(usage.held)), decimal(usage.size), "")
+    for name, footer in zip(("task", "records", "objects", "size", "last used"), footers, strict=True):
+        table.add_column(name, footer, justify="left" if name == "task" else "right")
+    for name, (records, objects, size, used) in sorted(rows.items()):
+        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(used)) if used else ""
+        table.add_row(name, str(records), str(objects), decimal(int(size)), day)
+    Console().print(table)
+    for paths, what in (
+        (usage.orphans, "objects without a record"),
+        (usage.broken, "records without an object"),
+        (usage.temporary, "unfinished files"),
+    ):
+        if paths:
+            print(f"{len(paths)} {what}, {decimal(_size(paths))}: of no use, 'nand cache prune' removes them")
+    if isinstance(store, SharedStore):
+        print(f"shared behind {store.url}, which is not counted and not pruned")
+
+
+def _size(paths: tuple[Path, ...]) -> int:
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+@app.command()
+def prune(
+    keep_current: Annotated[bool, typer.Option(help="Keep what the current results need.")] = False,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Remove what was not used for so many days.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Remove the least recently used down to a size, such as 10GB.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+) -> None:
+    """Remove items from the cache; what is needed again later is computed again.
+
+    With --keep-current alone everything but what the current results need goes. Beside the other options it
+    keeps that from them. Nothing is removed while a run uses the cache.
+    """
+    with _one_line():
+        if not (keep_current or older_than is not None or max_size is not None):
+            raise NandError("say what may go: --keep-current, --older-than DAYS or --max-size SIZE")
+        store = open_store(STATE)
+        shared = not store.root.is_relative_to(STATE)
+        if shared and older_than is None and max_size is None:
+            raise NandError(
+                f"{VARIABLE}: {store.root} may serve other checkouts, whose results --keep-current does not know; "
+                "add --older-than DAYS or --max-size SIZE"
+            )
+        keep = current_keys(STATE / "used", declared_stages()) if keep_current else set()
+        before = None if older_than is None else time.time() - older_than * DAY
+        limit = None if max_size is None else parse_size(max_size)
+        if not store.root.exists():
+            print(f"{store.root}: nothing there")
+            return
+        hold = store.hold(alone=True, wait=False)
+        if hold is None:
+            raise NandError(f"{store.root}: a run is using the cache; prune again when it has ended")
+        with hold:
+            usage = survey(store)
+            gone = superfluous(usage, keep, before, limit)
+            if not dry_run:
+                remove(store, usage, gone)
+        useless = (*usage.orphans, *usage.broken, *usage.temporary)
+        freed = sum(one.size for one in gone)
+        print(
+            f"{store.root}: {'would remove' if dry_run else 'removed'} {len(gone)} objects ({decimal(freed)}) "
+            f"and {len(useless)} files of no use; {len(usage.held) - len(gone)} objects "
+            f"({decimal(usage.size - freed)}) stay"
+        )

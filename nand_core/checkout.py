@@ -1,0 +1,54 @@
+"""A checkout in which one run after the other works, whatever the one before left."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from ruamel.yaml import YAML, YAMLError
+
+from nand_core.artifacts.disk import refusals
+
+DVC_LOCK = Path("dvc.lock")
+DVC_RUNNING = Path(".dvc/tmp/rwlock")
+
+
+@contextmanager
+def one_run(state: Path) -> Iterator[None]:
+    """Wait for another run in this checkout; the kernel lets go of the lock when its holder ends."""
+    with refusals(state):
+        state.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(state / "repro.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print("another run is at work in this checkout: waiting for its end", file=sys.stderr, flush=True)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def mend(state: Path) -> None:
+    """Set aside what dvc was killed in the middle of writing; it then looks at every stage anew.
+
+    dvc writes these two files in place. To be called while no other run is at work (:func:`one_run`).
+    """
+    for path, read in ((DVC_LOCK, YAML(typ="safe").load), (DVC_RUNNING, json.load)):
+        try:
+            with path.open(encoding="utf-8") as file:
+                whole = isinstance(read(file), dict)
+        except FileNotFoundError:
+            continue
+        except (YAMLError, ValueError):
+            whole = False
+        if not whole:
+            aside = state / f"{path.name}.broken"
+            os.replace(path, aside)
+            print(f"{path}: half-written by a run that was killed, set aside as {aside}", file=sys.stderr, flush=True)

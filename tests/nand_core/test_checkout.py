@@ -1,0 +1,56 @@
+"""One run at a time in a checkout, and dvc's half-written files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from nand_core.checkout import mend, one_run
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from nand_core.checkout import one_run
+with one_run(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_run_waits_for_the_first_even_if_that_is_killed(tmp_path: Path, capsys) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "held\n"
+        killing = threading.Timer(0.5, os.kill, (first.pid, signal.SIGKILL))
+        killing.start()
+        with one_run(tmp_path):
+            assert first.wait(10) == -signal.SIGKILL
+    assert "another run is at work" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "broken"),
+    [
+        ("dvc.lock", "schema: '2.0'\nstages: {}\n", "schema: '2.0'\nstages:\n  demo: {cmd: 'py"),
+        ("dvc.lock", "schema: '2.0'\nstages: {}\n", ""),
+        (".dvc/tmp/rwlock", "{}", '{"a": {"read"'),
+    ],
+)
+def test_what_dvc_left_half_written_is_set_aside(tmp_path, monkeypatch, capsys, name, whole, broken) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, state = Path(name), Path(".nand")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state.mkdir()
+    mend(state)
+    path.write_text(whole)
+    mend(state)
+    assert path.read_text() == whole and capsys.readouterr().err == ""
+    path.write_text(broken)
+    mend(state)
+    assert not path.exists() and (state / f"{path.name}.broken").read_text() == broken
+    assert name in capsys.readouterr().err
