@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from nand_core.artifacts.disk import require_room
 from nand_core.config import load_params
 from nand_core.errors import NandError
 from nand_core.processes import sigterm_raises
@@ -63,8 +64,8 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [DETECTOR]", file=sys.stderr)
         return 2
     name, *rest = arguments
-    Path(".nand").mkdir(exist_ok=True)  # Prefect makes its home in it (prefect.toml), but no parent of it
     try:
+        require_room(Path(".nand"))  # Prefect makes its home in it (prefect.toml), but no parent of it
         load_params(Path("params.yaml"))
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 

@@ -1,51 +1,107 @@
-"""The AUROC table."""
+"""The tables: the protocol's, the operating points, and what the normalities that hold now do."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 from prefect import flow
 
 from flows.run import ARTIFACTS, RESULTS, Run
+from flows.scope import finish
 from nand_core.artifacts.store import replacing, sha256_file
+from nand_core.normalities import current, known_groups
+from nand_core.operating import OPERATING_COLUMNS, effect_table
 from nand_core.protocol import AUROC_COLUMNS, SCORE_COLUMNS, aggregate
 from tasks.evaluate import EvaluateSpec
 from tasks.evaluate import evaluate as judge
+from tasks.normalities import EffectSpec
+from tasks.normalities import normalities as judge_normalities
+
+ROW = ["class", "type", "group", "path"]
+NORMALITIES = RESULTS / "normalities.parquet"
 
 
 @flow(name="evaluate")
-def evaluate(params: str = "params.yaml") -> None:
-    """Write ``results/auroc.parquet``, ``results/scores.parquet`` and ``results/metrics.json``."""
+def evaluate(params: str = "params.yaml", class_name: str | None = None) -> None:
+    """Write ``results/``: ``auroc``, ``scores``, ``operating`` and ``normalities.parquet``, and ``metrics.json``.
+
+    With a class named, only its part of ``normalities.parquet``: a normality has no effect on the protocol.
+    """
     run = Run.start("evaluate", Path(params))
-    tests = run.manifest.query("split == 'test'")
-    digests: dict[Path, str] = {}
+    digest = cache(sha256_file)
+    if class_name is None:
+        _protocol(run, digest)
+    _normalities(run, digest, class_name)
+    finish(run, class_name)
+
+
+def _protocol(run: Run, digest) -> None:
     specs = {}
-    for detector in run.params.detectors:
-        for name, rows in tests.groupby("class", sort=True):
-            base = ARTIFACTS / "base_maps" / detector / f"{name}.npz"
-            for group in sorted(set(rows["group"]) - {""}):
-                found = ARTIFACTS / "suppression" / str(name) / f"{group}.npz"
-                for path in (base, found):
-                    digests[path] = digests.get(path) or sha256_file(path)
-                specs[detector, name, group] = EvaluateSpec(
-                    detector=detector,
-                    group=group,
-                    rows=tuple(rows[["class", "type", "group", "path"]].to_dict("records")),
-                    base=digests[base],
-                    base_path=base,
-                    suppression=digests[found],
-                    suppression_path=found,
-                    settings=run.params.evaluation,
-                )
+    for detector, name, rows, base in _judged(run):
+        for group in sorted(set(rows["group"]) - {""}):
+            found = ARTIFACTS / "suppression" / name / f"{group}.npz"
+            specs[detector, name, group] = EvaluateSpec(
+                detector=detector,
+                group=group,
+                rows=tuple(rows[ROW].to_dict("records")),
+                base=digest(base),
+                base_path=base,
+                suppression=digest(found),
+                suppression_path=found,
+                settings=run.params.evaluation,
+            )
     records = run.items(judge, specs)
     answers = [json.loads(run.work.store.path(record).read_bytes()) for record in records.values()]
     table = pd.DataFrame([answer["row"] for answer in answers], columns=AUROC_COLUMNS)
+    operating = pd.DataFrame([answer["operating"] for answer in answers], columns=OPERATING_COLUMNS)
     scores = pd.concat([pd.DataFrame(answer["scores"], columns=SCORE_COLUMNS) for answer in answers])
-    for name, frame in (("auroc", table), ("scores", scores)):
-        with replacing(RESULTS / f"{name}.parquet") as temporary:
-            frame.to_parquet(temporary, index=False)
-    with replacing(RESULTS / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(aggregate(table), indent=2) + "\n")
-    run.finish()
+    with run.writing():
+        for name, frame in (("auroc", table), ("scores", scores), ("operating", operating)):
+            _write(frame, RESULTS / f"{name}.parquet")
+        with replacing(RESULTS / "metrics.json") as temporary:
+            temporary.write_text(json.dumps(aggregate(table), indent=2) + "\n")
+
+
+def _normalities(run: Run, digest, class_name: str | None) -> None:
+    held: dict[str, list] = {}
+    for normality in current(run.params.prompts, known_groups(run.manifest)):
+        held.setdefault(normality.class_name, []).append(normality)
+    specs = {}
+    for detector, name, rows, base in _judged(run):
+        if name in held and class_name in (None, name):
+            paths = [ARTIFACTS / "suppression" / name / f"{normality.name}.npz" for normality in held[name]]
+            paths.sort(key=digest)
+            specs[name, detector] = EffectSpec(
+                detector=detector,
+                rows=tuple(rows[ROW].to_dict("records")),
+                added=tuple(sorted({normality.group for normality in held[name]} - {""})),
+                base=digest(base),
+                base_path=base,
+                suppressions=tuple(map(digest, paths)),
+                suppression_paths=tuple(paths),
+                settings=run.params.evaluation,
+            )
+    records = run.items(judge_normalities, specs) if specs else {}
+    parts = [pd.read_parquet(run.work.store.path(record)) for record in records.values()]
+    if class_name is not None:
+        before = pd.read_parquet(NORMALITIES)
+        parts.append(before[before["class"] != class_name])
+    with run.writing():
+        _write(effect_table(*parts), NORMALITIES)
+
+
+def _judged(run: Run) -> Iterator[tuple[str, str, pd.DataFrame, Path]]:
+    """Every detector and class, with the class's test rows and the detector's maps of them."""
+    tests = run.manifest.query("split == 'test'")
+    for detector in run.params.detectors:
+        for name, rows in tests.groupby("class", sort=True):
+            yield detector, str(name), rows, ARTIFACTS / "base_maps" / detector / f"{name}.npz"
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)

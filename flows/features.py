@@ -29,13 +29,19 @@ def shard_rows(rows: pd.DataFrame, most: int) -> list[pd.DataFrame]:
     return shards
 
 
-def class_shards(run: Run, split: str, encoded: bool) -> dict[str, tuple[Shard, ...]]:
-    """The shards of every class in one split; with their encodings, computed where the cache lacks them."""
+def class_shards(
+    run: Run, split: str, encoded: bool, class_name: str | None = None
+) -> dict[str, tuple[Shard, ...]]:
+    """The shards of every class in one split, or of the one named.
+
+    If ``encoded``, with their encodings, computed where the cache lacks them.
+    """
     manifest = run.manifest
     parts: dict[tuple[str, int], pd.DataFrame] = {}
     for name, rows in manifest[manifest["split"] == split].groupby("class", sort=True):
-        for i, part in enumerate(shard_rows(rows, run.params.run.shard)):
-            parts[str(name), i] = part
+        if class_name in (None, name):
+            for i, part in enumerate(shard_rows(rows, run.params.run.shard)):
+                parts[str(name), i] = part
     records = {}
     if encoded:
         key = encoder_key(run.params.encoder)

@@ -1,4 +1,4 @@
-"""Phrases for every group."""
+"""Phrases for every group, and for every other text that is normal now."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from pathlib import Path
 from prefect import flow
 
 from flows.run import ARTIFACTS, Run
-from nand_core.prompts.provide import prompt_key
+from flows.scope import finish, place
+from nand_core.normalities import current, known_groups
+from nand_core.prompts.provide import prompt_key, with_phrases
 from tasks.prompts import PromptSpec
 from tasks.prompts import prompts as make_phrases
 
 
 @flow(name="prompts")
-def prompts(params: str = "params.yaml") -> None:
-    """Write ``artifacts/prompts/<class>/<group>.json``."""
+def prompts(params: str = "params.yaml", class_name: str | None = None) -> None:
+    """Write ``artifacts/prompts/<class>/<group or normality>.json``, of one class alone if it is named."""
     run = Run.start("prompts", Path(params))
-    manifest = run.manifest
-    named = manifest[manifest["group"] != ""][["class", "group"]].drop_duplicates().sort_values(["class", "group"])
-    known = {str(name): tuple(rows["group"]) for name, rows in named.groupby("class")}
+    settings = run.params.prompts
+    known = known_groups(run.manifest)
+    texts = {(name, group): (group, ()) for name, groups in known.items() for group in groups}
+    texts |= {(n.class_name, n.name): (n.text, n.phrases) for n in current(settings, known) if n.apart}
     specs = {
-        f"{name}/{group}.json": PromptSpec(
-            class_name=name, group=group, determines=prompt_key(name, group, run.params.prompts), known=known
+        (name, stem): PromptSpec(
+            class_name=name,
+            group=text,
+            determines=prompt_key(name, text, with_phrases(settings, name, text, phrases)),
+            known=known,
         )
-        for name, groups in known.items()
-        for group in groups
+        for (name, stem), (text, phrases) in texts.items()
+        if class_name in (None, name)
     }
-    run.work.store.materialise(run.items(make_phrases, specs), ARTIFACTS / "prompts")
-    run.finish()
+    place(run, run.items(make_phrases, specs), ARTIFACTS / "prompts", ".json", class_name)
+    finish(run, class_name)

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.evaluate import NORMALITIES
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run
+from flows.scope import finish
 from nand_core.artifacts.store import replacing, sha256_file
-from nand_core.report.inputs import report_data_files
+from nand_core.normalities import current, known_groups
+from nand_core.report.inputs import read_json, report_data_files
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
-from tasks.report import ReportSpec
+from tasks.report import Held, NormalitiesSpec, ReportSpec, normalities_page
 from tasks.report import report as render
 
 GENERATED_IMAGES = (
@@ -27,53 +30,91 @@ GENERATED_MODEL = (
 
 
 @flow(name="report")
-def report(params: str = "params.yaml") -> None:
-    """Write ``results/report/index.html``, ``results/tables/*.md`` and ``results/plots/*.csv``."""
+def report(params: str = "params.yaml", class_name: str | None = None) -> None:
+    """Write ``results/report/``, ``results/tables/*.md`` and ``results/plots/*.csv``.
+
+    With a class named, the page of the normalities alone: the others show the protocol.
+    """
     run = Run.start("report", Path(params))
-    params_ = run.params
-    manifest = run.manifest
-    phrases = {
-        path.relative_to(ARTIFACTS / "prompts").with_suffix("").as_posix(): json.loads(path.read_text())["phrases"]
-        for path in sorted((ARTIFACTS / "prompts").glob("*/*.json"))
+    spec = _normalities_spec(run)
+    files = _texts(run, run.items(normalities_page, {"page": spec})["page"])
+    if class_name is None:
+        files |= _texts(run, run.items(render, {"report": _report_spec(run)})["report"])
+    with run.writing():
+        for name, text in files.items():
+            with replacing(RESULTS / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        if class_name is None:
+            for folder in {Path(name).parts[0] for name in files}:
+                for path in (RESULTS / folder).rglob("*"):
+                    if path.is_file() and path.relative_to(RESULTS).as_posix() not in files:
+                        path.unlink()
+    finish(run, class_name)
+
+
+def _texts(run: Run, record) -> dict[str, str]:
+    return json.loads(run.work.store.path(record).read_bytes())
+
+
+def _normalities_spec(run: Run) -> NormalitiesSpec:
+    tokenizer = load_tokenizer(run.params.encoder)
+
+    def held(normality) -> Held:
+        path = ARTIFACTS / "prompts" / normality.class_name / f"{normality.name}.json"
+        return Held(
+            class_name=normality.class_name,
+            text=normality.text,
+            group=normality.group,
+            path=path,
+            sha256=sha256_file(path),
+            unknown=tuple(sorted(set(unknown_words(tokenizer, " ".join(read_json(path)["phrases"]))))),
+        )
+
+    return NormalitiesSpec(
+        held=tuple(map(held, current(run.params.prompts, known_groups(run.manifest)))),
+        effect=sha256_file(NORMALITIES),
+        effect_path=NORMALITIES,
+        templates={path.name: sha256_file(path) for path in report_data_files()},
+        false_alarm=run.params.evaluation.false_alarm,
+    )
+
+
+def _report_spec(run: Run) -> ReportSpec:
+    params, manifest = run.params, run.manifest
+    # Only what the protocol uses: a normality that is no labelled group leaves this page as it is.
+    names = [(name, group) for name, groups in known_groups(manifest).items() for group in groups]
+    prompts = {f"{name}/{group}": ARTIFACTS / "prompts" / name / f"{group}.json" for name, group in names}
+    read = [MANIFEST, *(RESULTS / f"{table}.parquet" for table in ("auroc", "scores", "operating"))]
+    read += prompts.values()
+    read += [ARTIFACTS / "suppression" / name / f"{group}.npz" for name, group in names]
+    read += sorted(path for path in (ARTIFACTS / "base_maps").rglob("*") if path.is_file())
+    tokenizer = load_tokenizer(params.encoder)
+    unknown = {
+        name: unknown_words(tokenizer, " ".join(read_json(path)["phrases"])) for name, path in prompts.items()
     }
-    read = [MANIFEST, RESULTS / "auroc.parquet", RESULTS / "scores.parquet"]
-    for folder in ("prompts", "base_maps", "suppression"):
-        read += sorted(path for path in (ARTIFACTS / folder).rglob("*") if path.is_file())
-    tokenizer = load_tokenizer(params_.encoder)
-    unknown = {name: unknown_words(tokenizer, " ".join(said)) for name, said in phrases.items()}
-    notes = [GENERATED_IMAGES] * (params_.dataset.kind == "demo")
-    notes += [GENERATED_MODEL] * (params_.encoder.model == "embedded")
+    notes = [GENERATED_IMAGES] * (params.dataset.kind == "demo")
+    notes += [GENERATED_MODEL] * (params.encoder.model == "embedded")
     tests = manifest[manifest["split"] == "test"]
-    spec = ReportSpec(
+    return ReportSpec(
         artifacts=ARTIFACTS,
         results=RESULTS,
         files={path.as_posix(): sha256_file(path) for path in read},
         templates={path.name: sha256_file(path) for path in report_data_files()},
-        dataset_kind=params_.dataset.kind,
+        dataset_kind=params.dataset.kind,
         facts={
-            "Data set": f"{params_.dataset.kind}, {manifest['class'].nunique()} classes, "
+            "Data set": f"{params.dataset.kind}, {manifest['class'].nunique()} classes, "
             f"{(manifest['split'] == 'train').sum()} images to fit on, {len(tests)} test images "
             f"({(tests['type'] == 'good').sum()} good)",
-            "Encoder": encoder_fact(params_.encoder),
-            "Detectors": ", ".join(params_.detectors),
-            "Suppression": f"{params_.suppression.combine} over layers, dilation {params_.suppression.dilation} px, "
-            f"strength {params_.evaluation.alpha:g}",
+            "Encoder": encoder_fact(params.encoder),
+            "Detectors": ", ".join(params.detectors),
+            "Suppression": f"{params.suppression.combine} over layers, dilation {params.suppression.dilation} px, "
+            f"strength {params.evaluation.alpha:g}",
         },
         notes=tuple(notes),
         unknown_words={name: tuple(sorted(set(words))) for name, words in unknown.items() if words},
-        evaluation=params_.evaluation,
-        settings=params_.report,
+        evaluation=params.evaluation,
+        settings=params.report,
     )
-    record = run.items(render, {"report": spec})["report"]
-    files = json.loads(run.work.store.path(record).read_bytes())
-    for name, text in files.items():
-        with replacing(RESULTS / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    for folder in {Path(name).parts[0] for name in files}:
-        for path in (RESULTS / folder).rglob("*"):
-            if path.is_file() and path.relative_to(RESULTS).as_posix() not in files:
-                path.unlink()
-    run.finish()
 
 
 def encoder_fact(settings: EncoderSettings) -> str:

@@ -1,43 +1,57 @@
-"""Suppression maps of every group."""
+"""Suppression maps of every group, and of every other text that is normal now."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from prefect import flow
 
 from flows.features import class_shards, text_vectors
 from flows.run import ARTIFACTS, Run
-from tasks.suppression import SuppressionSpec
+from flows.scope import finish, place
+from nand_core.normalities import current, known_groups
+from nand_core.normality import rivals
+from tasks.suppression import SuppressionSpec, Vector
 from tasks.suppression import suppression as draw_maps
 from tasks.work import encoder_key
 
 
 @flow(name="suppression")
-def suppression(params: str = "params.yaml") -> None:
-    """Write ``artifacts/suppression/<class>/<group>.npz``."""
+def suppression(params: str = "params.yaml", class_name: str | None = None) -> None:
+    """Write ``artifacts/suppression/<class>/<group or normality>.npz``, of one class alone if it is named."""
     run = Run.start("suppression", Path(params))
     settings = run.params.suppression
     vectors = text_vectors()
-    shards = class_shards(run, "test", encoded=True)
+    groups = known_groups(run.manifest)
+    labelled = {(n.class_name, n.name): n.group for n in current(run.params.prompts, groups) if n.apart}
+    shards = class_shards(run, "test", encoded=True, class_name=class_name)
     key = encoder_key(run.params.encoder)
+
+    def competitors(name: str, stem: str) -> tuple[Vector, ...]:
+        """The other groups of the protocol; for a text from outside it, those that mean something else."""
+        if not settings.competing:
+            return ()
+        own = labelled.get((name, stem), stem)
+        others = tuple(vectors[name, group, "known"] for group in groups[name] if group != own)
+        if stem in groups[name] or not others:
+            return others
+        f_add, f_nor = torch.tensor(vectors[name, stem, "add"]), torch.tensor(vectors[name, "", "nor"])
+        return tuple(map(tuple, rivals(f_add, f_nor, torch.tensor(others)).tolist()))
+
     specs = {
-        f"{name}/{group}.npz": SuppressionSpec(
+        (name, stem): SuppressionSpec(
             class_name=name,
-            group=group,
+            group=stem,
             shards=shards[name],
             f_add=vector,
             f_nor=vectors[name, "", "nor"],
-            others=tuple(
-                other
-                for (c, g, k), other in sorted(vectors.items())
-                if settings.competing and k == "known" and c == name and g != group
-            ),
+            others=competitors(name, stem),
             encoder=key,
             settings=settings,
         )
-        for (name, group, kind), vector in vectors.items()
-        if kind == "add"
+        for (name, stem, kind), vector in vectors.items()
+        if kind == "add" and name in shards
     }
-    run.work.store.materialise(run.items(draw_maps, specs), ARTIFACTS / "suppression")
-    run.finish()
+    place(run, run.items(draw_maps, specs), ARTIFACTS / "suppression", ".npz", class_name)
+    finish(run, class_name)

@@ -1,4 +1,4 @@
-"""Text features of every group and of every class's normal and abnormal states."""
+"""Text features of every group, of every other normality, and of every class's normal and abnormal states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from prefect import flow
 
 from flows.features import TEXT_FEATURES
 from flows.run import ARTIFACTS, Run
+from flows.scope import finish
 from nand_core.artifacts.store import replacing
+from nand_core.normalities import known_groups
 from nand_core.prompts.curated import curated_phrases
 from nand_core.prompts.rules import rule_phrases
 from nand_core.prompts.templates import abnormal_sentences, normal_sentences, sentences
@@ -23,17 +25,24 @@ COMPETITOR_PHRASES = 8
 
 
 @flow(name="text_features")
-def text_features(params: str = "params.yaml") -> None:
-    """Write ``artifacts/text_features.parquet``: class, group, kind (add, known, nor, abn), vector."""
+def text_features(params: str = "params.yaml", class_name: str | None = None) -> None:
+    """Write ``artifacts/text_features.parquet``: class, group, kind (add, known, nor, abn), vector.
+
+    A normality that is no labelled group has a row of kind add under its file's name, and none of kind known:
+    it competes with no group of the protocol.
+    """
     run = Run.start("text_features", Path(params))
     texts: dict[tuple[str, str, str], list[str]] = {}
-    for path in sorted((ARTIFACTS / "prompts").glob("*/*.json")):
-        made = json.loads(path.read_text(encoding="utf-8"))
-        where = made["class"], made["group"]
-        texts[*where, "add"] = sentences(made["phrases"])
-        # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
-        texts[*where, "known"] = sentences(curated_phrases(*where) or rule_phrases(*where, COMPETITOR_PHRASES))
-    for name in sorted(set(run.manifest["class"])):
+    for name, groups in known_groups(run.manifest).items():
+        if class_name not in (None, name):
+            continue
+        for path in sorted((ARTIFACTS / "prompts" / name).glob("*.json")):
+            where = name, path.name.removesuffix(".json")
+            texts[*where, "add"] = sentences(json.loads(path.read_text(encoding="utf-8"))["phrases"])
+            # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
+            if where[1] in groups:
+                said = curated_phrases(*where) or rule_phrases(*where, COMPETITOR_PHRASES)
+                texts[*where, "known"] = sentences(said)
         texts[name, "", "nor"] = normal_sentences(name)
         texts[name, "", "abn"] = abnormal_sentences(name)
     key = encoder_key(run.params.encoder)
@@ -41,6 +50,9 @@ def text_features(params: str = "params.yaml") -> None:
     records = run.items(encode, specs)
     rows = [(*where, np.load(run.work.store.path(record), allow_pickle=False)) for where, record in records.items()]
     frame = pd.DataFrame(rows, columns=["class", "group", "kind", "vector"])
-    with replacing(TEXT_FEATURES) as temporary:
+    if class_name is not None:
+        before = pd.read_parquet(TEXT_FEATURES)
+        frame = pd.concat([before[before["class"] != class_name], frame])
+    with run.writing(), replacing(TEXT_FEATURES) as temporary:
         frame.sort_values(["class", "kind", "group"]).to_parquet(temporary, index=False)
-    run.finish()
+    finish(run, class_name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import uuid
 from pathlib import Path
@@ -12,14 +11,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from ruamel.yaml import YAML
 
+from nand_core import cache_cli, normality_cli
+from nand_core.artifacts.disk import refusals, require_room
+from nand_core.checkout import mend, one_run
 from nand_core.errors import NandError
+from nand_core.invocation import STATE, complete_record, run_environment
 from nand_core.processes import run_tree, sigterm_raises
 from nand_core.server import local_server
+from nand_core.stages import declared_stages
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-STATE = Path(".nand")
+app.add_typer(cache_cli.app, name="cache")
+app.add_typer(normality_cli.app)
 console = Console()
 
 
@@ -35,23 +39,28 @@ def repro(context: typer.Context) -> None:
 
     Arguments are handed on to dvc. With PREFECT_API_URL set, that server is used instead.
     """
-    STATE.mkdir(exist_ok=True)
     run = uuid.uuid4().hex
-    environment = {**os.environ, "NAND_RUN_ID": run, "DO_NOT_TRACK": "1"}
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     try:
-        with sigterm_raises(), local_server(STATE / "prefect", environment) as url:
+        require_room(STATE)
+        environment = run_environment(run)
+        with (
+            refusals(STATE),
+            sigterm_raises(),
+            one_run(STATE),
+            local_server(STATE / "prefect", environment) as url,
+        ):
+            mend(STATE)
             _validate(Path("params.yaml"))  # its imports take seconds, while the server starts
-            stages = _stages()
+            stages = declared_stages()
             print(f"Prefect: {url.removesuffix('/api')} (while this runs)", flush=True)
             command = [sys.executable, "-m", "dvc", "repro", *context.args]
             code = run_tree(command, {**environment, "PREFECT_API_URL": url})
+        complete_record(run, stages)
     except NandError as error:
         raise fail(error) from error
     except (KeyboardInterrupt, SystemExit) as error:
         print("stopped; finished items are kept, 'nand repro' goes on from there", file=sys.stderr)
         raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else error.code) from error
-    _complete_record(run, stages)
     if code:
         raise typer.Exit(code)
     show_results()
@@ -66,34 +75,6 @@ def _validate(params: Path) -> None:
     root = Path(loaded.dataset.root)
     if loaded.dataset.kind != "demo" or root.exists():
         check_names(loaded, scan(loaded.dataset, root))
-
-
-def _stages() -> list[str]:
-    """Every stage of dvc.yaml, a foreach spelled out by the params."""
-    yaml = YAML(typ="safe")
-    try:
-        declared = yaml.load(Path("dvc.yaml").read_text())["stages"]
-        detectors = yaml.load(Path("params.yaml").read_text())["detectors"]
-    except FileNotFoundError as error:
-        raise NandError(f"{error.filename}: not found; run nand in the project's folder") from error
-    return [
-        name
-        for stage, body in declared.items()
-        for name in ([f"{stage}@{key}" for key in detectors] if "foreach" in body else [stage])
-    ]
-
-
-def _complete_record(run: str, stages: list[str]) -> None:
-    """Stages that dvc had no reason to run stand in the record with nothing executed."""
-    path = STATE / "last_run.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    ran = found["stages"] if found.get("run") == run else {}
-    nothing = {"items": 0, "executed": 0, "cached": 0, "seconds": 0.0}
-    names = [*stages, *(name for name in (*ran, "image_features") if name not in stages)]
-    record = {"run": run, "stages": {name: ran.get(name, nothing) for name in dict.fromkeys(names)}}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(record, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 def show_results() -> None:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML, YAMLError
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.detectors.settings import DetectorSettings
 from nand_core.errors import NandError, nearest
+from nand_core.normalities import current, known_groups
 from nand_core.prompts.settings import PromptSettings
 from nand_core.settings import EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSettings
 from nand_core.vlm.settings import EncoderSettings
@@ -125,18 +126,19 @@ def _fields(annotation: Any) -> dict[str, Any]:
 
 
 def check_names(params: Params, manifest: pd.DataFrame) -> None:
-    """Refuse phrases for classes or groups that the data set does not have.
+    """Refuse normalities of classes, and phrases for classes or texts, that there are not.
 
     Raises
     ------
     NandError
         Naming the unknown class or group and the nearest known one.
     """
-    classes = set(manifest["class"])
+    classes = known_groups(manifest)
+    added = {(made.class_name, made.text) for made in current(params.prompts, classes)}
     for name, groups in params.prompts.explicit.items():
         if name not in classes:
             raise NandError(f"prompts.explicit: unknown class {name!r}{nearest(name, classes)}")
-        known = set(manifest.loc[manifest["class"] == name, "group"]) - {""}
+        known = {*classes[name], *(text for of, text in added if of == name)}
         for group in groups:
             if group not in known:
                 raise NandError(f"prompts.explicit.{name}: unknown group {group!r}{nearest(group, known)}")

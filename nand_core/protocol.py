@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import roc_auc_score
 
 from nand_core.errors import NandError, nearest
 from nand_core.settings import EvaluationSettings
@@ -49,6 +48,8 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     Raises:
         NandError: one of the two labels is missing, or a score is not finite.
     """
+    from sklearn.metrics import roc_auc_score  # takes a second, and not every stage asks for an AUROC
+
     labels, scores = _check(labels, scores)
     return 100.0 * float(roc_auc_score(labels, scores))
 

@@ -45,8 +45,9 @@ class EvaluationSettings(Settings):
 
     alpha: float = Field(1.0, ge=0, le=1, description="strength of the suppression, A * (1 - alpha * A_sup)")
     bootstrap: int = Field(1000, ge=1, description="draws of the bootstrap over images")
-    seed: int = Field(0, ge=0, description="seed of the bootstrap")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap and of the folds that set thresholds")
     level: float = Field(95.0, gt=0, lt=100, description="level of the interval in percent")
+    false_alarm: float = Field(0.05, gt=0, lt=1, description="share of good images that may raise an alarm")
 
 
 class ReportSettings(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +14,8 @@ import torch
 from nand_core.artifacts.maps import MapFile
 from nand_core.artifacts.store import Record
 from nand_core.errors import NandError
-from nand_core.normality import image_score, suppress
+from nand_core.normality import image_score, suppress, union
+from nand_core.operating import operating_row
 from nand_core.protocol import evaluate_group, score_rows
 from nand_core.settings import EvaluationSettings
 from tasks.cache import Spec, item
@@ -35,38 +37,38 @@ class EvaluateSpec(Spec):
     settings: EvaluationSettings
 
 
-def map_scores(base: Path, suppression: Path, ids: list[str], alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """Image scores before and after Eq. 6, each (n,) float64, a few maps in memory at a time.
+def map_scores(
+    base: Path, suppressions: Sequence[Path], ids: list[str], alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image scores before and after Eq. 6 with all ``suppressions``, each (n,) float64, a few maps in memory at a time.
 
     Raises
     ------
     NandError
         When a file does not hold exactly the maps of ``ids``.
     """
-    anomaly, found = MapFile(base), MapFile(suppression)
-    for path, maps in ((base, anomaly), (suppression, found)):
-        if list(maps.ids) != ids:
-            raise NandError(
-                f"{path}: its maps are not those of the manifest's test images; run its stage again"
-            )
+    files = [MapFile(path) for path in (base, *suppressions)]
+    for file in files:
+        if list(file.ids) != ids:
+            raise NandError(f"{file.path}: its maps are not those of the manifest's test images; run its stage again")
     before, after = [], []
-    for a, s in zip(anomaly.batches(), found.batches(), strict=True):
-        a, s = torch.from_numpy(a), torch.from_numpy(s)
-        before.append(image_score(a))
-        after.append(image_score(suppress(a, s, alpha)))
+    for parts in zip(*(file.batches() for file in files), strict=True):
+        anomaly, *found = map(torch.from_numpy, parts)
+        before.append(image_score(anomaly))
+        after.append(image_score(suppress(anomaly, union(found), alpha)))
     return torch.cat(before).double().numpy(), torch.cat(after).double().numpy()
 
 
 @item
 def evaluate(spec: EvaluateSpec, work: Work) -> Record:
-    """``{"row": the AUROC table's row, "scores": columns of the score table}``, as JSON."""
+    """``{"row": of the AUROC table, "operating": of the operating table, "scores": columns}``, as JSON."""
     rows = pd.DataFrame(list(spec.rows))
-    before, after = map_scores(
-        spec.base_path, spec.suppression_path, rows["path"].tolist(), spec.settings.alpha
-    )
-    row = evaluate_group(spec.detector, rows, spec.group, before, after, spec.settings)
-    scores = score_rows(spec.detector, rows, spec.group, before, after)
-    return work.store.put(
-        json.dumps({"row": row, "scores": scores.to_dict("list")}, default=lambda v: v.item()).encode(),
-        "json",
-    )
+    ids = rows["path"].tolist()
+    before, after = map_scores(spec.base_path, [spec.suppression_path], ids, spec.settings.alpha)
+    judged = spec.detector, rows, spec.group, before, after
+    answer = {
+        "row": evaluate_group(*judged, spec.settings),
+        "operating": operating_row(*judged, spec.settings),
+        "scores": score_rows(*judged).to_dict("list"),
+    }
+    return work.store.put(json.dumps(answer, default=lambda v: v.item()).encode(), "json")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from nand_core.artifacts.store import Record
-from nand_core.prompts.provide import make_prompts
+from nand_core.prompts.provide import make_prompts, with_phrases
 from tasks.cache import Spec, item
 from tasks.work import Work
 
@@ -25,7 +25,7 @@ class PromptSpec(Spec):
 @item
 def prompts(spec: PromptSpec, work: Work) -> Record:
     """The prompt set, as JSON."""
-    made = make_prompts(
-        spec.class_name, spec.group, work.params.prompts, now=datetime.now(UTC), known=spec.known
-    )
+    explicit = spec.determines["phrases"] if spec.determines.get("provider") == "explicit" else ()
+    settings = with_phrases(work.params.prompts, spec.class_name, spec.group, explicit)
+    made = make_prompts(spec.class_name, spec.group, settings, now=datetime.now(UTC), known=spec.known)
     return work.store.put(made.model_dump_json(indent=2).encode() + b"\n", "json")

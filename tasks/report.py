@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import ClassVar
 
+import pandas as pd
+
 from nand_core.artifacts.store import Record
 from nand_core.report import ReportInputs, render_report
-from nand_core.settings import EvaluationSettings, ReportSettings
+from nand_core.report.inputs import read_json
+from nand_core.report.normalities import PAGE, Described, render_normalities
+from nand_core.settings import EvaluationSettings, ReportSettings, Settings
 from tasks.cache import Spec, item
 from tasks.work import Work
 
@@ -44,3 +48,36 @@ def report(spec: ReportSpec, work: Work) -> Record:
         unknown_words={tuple(name.split("/", 1)): words for name, words in spec.unknown_words.items()},
     )
     return work.store.put(json.dumps(render_report(inputs, spec.settings)).encode(), "json")
+
+
+class Held(Settings):
+    """A normality as its page shows it: the place and digest of its prompt set, and what of it is unknown."""
+
+    class_name: str
+    text: str
+    group: str
+    path: Path
+    sha256: str
+    unknown: tuple[str, ...]
+
+
+class NormalitiesSpec(Spec):
+    """What the page of the normalities shows, by content."""
+
+    unkeyed: ClassVar = frozenset({"effect_path"})
+
+    held: tuple[Held, ...]
+    effect: str
+    effect_path: Path
+    templates: dict[str, str]
+    false_alarm: float
+
+
+@item
+def normalities_page(spec: NormalitiesSpec, work: Work) -> Record:
+    """``{relative path: text}`` of the page, as JSON."""
+    held = [
+        Described(one.class_name, one.text, one.group, read_json(one.path), one.unknown) for one in spec.held
+    ]
+    page = render_normalities(held, pd.read_parquet(spec.effect_path), spec.false_alarm)
+    return work.store.put(json.dumps({PAGE: page}).encode(), "json")

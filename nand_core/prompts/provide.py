@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +58,15 @@ def choose_provider(class_name: str, group: str, settings: PromptSettings) -> Pr
     if settings.provider != "auto":
         return settings.provider
     return "curated" if known else "openai" if api_key() else "rules"
+
+
+def with_phrases(
+    settings: PromptSettings, class_name: str, group: str, phrases: Sequence[str]
+) -> PromptSettings:
+    """The settings with these explicit phrases for one group; unchanged where there are none."""
+    if not phrases:
+        return settings
+    return settings.model_copy(update={"explicit": {class_name: {group: tuple(phrases)}}})
 
 
 def prompt_key(class_name: str, group: str, settings: PromptSettings) -> dict[str, Any]:

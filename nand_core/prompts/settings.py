@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator
 
-from nand_core.prompts.clean import checked_phrases
+from nand_core.errors import NandError
+from nand_core.prompts.clean import checked_phrase, checked_phrases
 from nand_core.settings import Settings
 
 Explicit = dict[str, dict[str, tuple[str, ...]]]
@@ -47,10 +49,18 @@ class OpenAISettings(Settings):
         return url.rstrip("/")
 
 
+class Added(Settings):
+    """A text that counts as normal from now on, with phrases of its own if it came with some."""
+
+    text: str
+    phrases: tuple[str, ...] = ()
+
+
 class PromptSettings(Settings):
     """``explicit`` (class -> group -> phrases) wins over every provider; ``auto`` takes the first that can.
 
     ``phrases`` is the number for each group; the curated bank holds 8 a group and gives at most those.
+    ``normalities`` (class -> texts) are what counts as normal from now on, all of a class together.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -58,6 +68,7 @@ class PromptSettings(Settings):
     provider: Literal["auto", "curated", "rules", "openai"] = "auto"
     phrases: int = Field(8, ge=1, le=64)
     explicit: Explicit = {}
+    normalities: dict[str, tuple[Added, ...]] = {}
     openai: OpenAISettings = OpenAISettings()
 
     @field_validator("explicit")
@@ -67,3 +78,44 @@ class PromptSettings(Settings):
             name: {group: checked_phrases(name, group, phrases) for group, phrases in groups.items()}
             for name, groups in explicit.items()
         }
+
+    @field_validator("normalities", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        """In YAML an entry is a text or ``{text: [phrases]}``, and an empty section or list is null."""
+        if isinstance(given, Mapping):
+            return {name: _entries(entries) for name, entries in given.items()}
+        return {} if given is None else given
+
+    @field_validator("normalities")
+    @classmethod
+    def _distinct(cls, given: dict[str, tuple[Added, ...]]) -> dict[str, tuple[Added, ...]]:
+        found: dict[str, tuple[Added, ...]] = {}
+        for name, entries in given.items():
+            where = f"prompts.normalities.{name}"
+            texts: dict[str, Added] = {}
+            for entry in entries:
+                text = checked_phrase(entry.text, where)
+                if text in texts:
+                    raise NandError(f"{where}: {text!r} stands there twice; remove one")
+                phrases = tuple(dict.fromkeys(checked_phrase(phrase, f"{where}.{text}") for phrase in entry.phrases))
+                texts[text] = Added(text=text, phrases=phrases)
+            found[name] = tuple(texts.values())
+        return found
+
+
+def _entries(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_entry(one) for one in value]
+    return () if value is None else value
+
+
+def _entry(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"text": value}
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((text, phrases),) = value.items()
+        return {"text": text, "phrases": phrases}
+    if isinstance(value, Added):
+        return value
+    raise ValueError("an entry must be a text such as 'loose fibre' or one text with its phrases")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from nand_core.errors import NandError
+from nand_core.normalities import known_groups
 from nand_core.settings import EvaluationSettings
 
 
@@ -21,6 +22,7 @@ class ReportInputs:
         manifest: one row an image; ``data_root`` holds its paths.
         artifacts: folder with ``base_maps/<detector>/<class>.npz`` and ``suppression/<class>/<group>.npz``.
         auroc, scores: the tables of ``nand_core.protocol``, in percent and in the maps' unit.
+        operating: the table of ``nand_core.operating``, in percent; None leaves the operating points out.
         prompts: the prompt set of each class and group, as in ``prompts/<class>/<group>.json``.
         dataset_kind: ``mvtec_ad`` shows the paper's numbers where its groups were run.
         evaluation: the settings that the tables were computed with.
@@ -34,6 +36,7 @@ class ReportInputs:
     artifacts: Path
     auroc: pd.DataFrame
     scores: pd.DataFrame
+    operating: pd.DataFrame | None = None
     prompts: Sequence[Mapping[str, object]] = ()
     dataset_kind: str = ""
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -48,13 +51,21 @@ class ReportInputs:
         Raises:
             NandError: a table is missing or a prompt set is no JSON.
         """
+        manifest = _table(artifacts / "manifest.parquet")
+        groups = known_groups(manifest)
+        operating = results / "operating.parquet"
         return cls(
-            manifest=_table(artifacts / "manifest.parquet"),
+            manifest=manifest,
             data_root=data_root,
             artifacts=artifacts,
             auroc=_table(results / "auroc.parquet"),
             scores=_table(results / "scores.parquet"),
-            prompts=[_json(path) for path in sorted((artifacts / "prompts").glob("*/*.json"))],
+            operating=_table(operating) if operating.exists() else None,
+            prompts=[
+                read_json(path)
+                for path in sorted((artifacts / "prompts").glob("*/*.json"))
+                if path.name.removesuffix(".json") in groups.get(path.parent.name, ())
+            ],
             **described,
         )
 
@@ -71,7 +82,8 @@ def _table(path: Path) -> pd.DataFrame:
         raise NandError(f"{path}: not a readable table ({error}); run the stage that writes it") from error
 
 
-def _json(path: Path) -> dict[str, object]:
+def read_json(path: Path) -> dict[str, object]:
+    """A prompt set as it lies on disk; a NandError that names the file if it is no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

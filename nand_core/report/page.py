@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nand_core.operating import operating_means
 from nand_core.protocol import WORSE, aggregate, class_table
 from nand_core.report.gallery import Gallery
 from nand_core.report.inputs import ReportInputs
@@ -51,6 +52,8 @@ class Row:
     interval: Pair | None = None
     n_normal: int = 0
     n_abnormal: int = 0
+    accepted: Pair | None = None
+    retained: Pair | None = None
 
     @property
     def gain(self) -> float:
@@ -65,12 +68,13 @@ def render_page(inputs: ReportInputs, settings: ReportSettings) -> str:
     """The whole page as HTML; every name and text in it is escaped."""
     auroc = inputs.auroc.sort_values(["detector", "class", "group"])
     detectors = _detectors(inputs, auroc)
-    template = _environment().get_template("page.html.j2")
+    template = environment().get_template("page.html.j2")
     return template.render(
         title=settings.title,
         facts=inputs.facts,
         notes=inputs.notes,
         evaluation=inputs.evaluation,
+        operating=inputs.operating is not None,
         worse=-WORSE,
         axis=Axis.over(auroc),
         detectors=detectors,
@@ -83,14 +87,20 @@ def render_page(inputs: ReportInputs, settings: ReportSettings) -> str:
 
 def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict]:
     paper, figures, means = paper_numbers(inputs.dataset_kind, auroc), aggregate(auroc), class_table(auroc)
+    points = _Points(inputs.operating)
     found = []
     for name, table in auroc.groupby("detector"):
         groups = {
-            key: [_group_row(name, r, paper.groups) for r in rows.to_dict("records")]
+            key: [_group_row(name, r, paper.groups, points) for r in rows.to_dict("records")]
             for key, rows in table.groupby("class")
         }
         classes = [
-            {"mean": Row(r["class"], r["auroc_before"], r["auroc_after"]), "groups": groups[r["class"]]}
+            {
+                "mean": Row(
+                    r["class"], r["auroc_before"], r["auroc_after"], **points.rates(name, r["class"])
+                ),
+                "groups": groups[r["class"]],
+            }
             for r in means[means["detector"] == name].to_dict("records")
         ]
         verdicts = [row.verdict for c in classes for row in c["groups"]]
@@ -103,13 +113,42 @@ def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict]:
                 "mean": mean,
                 "counts": {verdict: verdicts.count(verdict) for verdict in ("better", "same", "worse")},
                 "classes": classes,
+                "point": points.means(name),
                 "against_paper": any(row.paper for c in classes for row in c["groups"]),
             }
         )
     return found
 
 
-def _group_row(detector: str, r: Mapping, paper: Mapping[tuple[str, str, str], Pair]) -> Row:
+class _Points:
+    """The operating points by detector, class and group; empty where the run has none."""
+
+    def __init__(self, operating: pd.DataFrame | None) -> None:
+        self.table = None if operating is None else operating.set_index(["detector", "class", "group"]).sort_index()
+        self.detectors = None if operating is None else operating_means(operating)
+
+    def rates(self, *key: str) -> dict[str, Pair]:
+        """``accepted`` and ``retained`` before and after, of a group, or the mean over those of a class."""
+        if self.table is None:
+            return {}
+        return _pairs(self.table.loc[[key] if len(key) == 3 else key].mean(numeric_only=True), "accepted", "retained")
+
+    def means(self, detector: str) -> dict[str, Pair]:
+        """The same and ``false_alarms`` of a detector, and these at the threshold from before the addition."""
+        if self.detectors is None:
+            return {}
+        row = self.detectors.loc[detector]
+        kept = {f"{name}_kept": float(row[f"{name}_kept"]) for name in ("accepted", "retained", "false_alarms")}
+        return _pairs(row, "accepted", "retained", "false_alarms") | kept
+
+
+def _pairs(row: pd.Series, *names: str) -> dict[str, Pair]:
+    return {name: (float(row[f"{name}_before"]), float(row[f"{name}_after"])) for name in names}
+
+
+def _group_row(
+    detector: str, r: Mapping, paper: Mapping[tuple[str, str, str], Pair], points: _Points
+) -> Row:
     return Row(
         r["group"],
         r["auroc_before"],
@@ -118,6 +157,7 @@ def _group_row(detector: str, r: Mapping, paper: Mapping[tuple[str, str, str], P
         (r["gain_low"], r["gain_high"]),
         r["n_normal"],
         r["n_abnormal"],
+        **points.rates(detector, r["class"], r["group"]),
     )
 
 
@@ -153,7 +193,8 @@ def _gallery(
     return found
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of the report's pages, with their filters."""
     environment = Environment(
         loader=PackageLoader("nand_core.report"),
         autoescape=True,

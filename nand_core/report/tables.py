@@ -9,21 +9,31 @@ import pandas as pd
 
 from nand_core.protocol import aggregate
 
+RATES = ("accepted", "retained", "false_alarms")
 
-def markdown_tables(auroc: pd.DataFrame, level: float) -> dict[str, str]:
-    """``{"summary.md": ..., "<detector>.md": ...}`` with AUROC in percent to one decimal."""
-    interval = f"{level:g} % interval of the gain"
+
+def markdown_tables(auroc: pd.DataFrame, level: float, operating: pd.DataFrame | None = None) -> dict[str, str]:
+    """``{"summary.md": ..., "<detector>.md": ...}`` with AUROC in percent to one decimal.
+
+    With the ``operating`` table, a detector's groups have its percentages before and after as well.
+    """
+    header = ["class", "group", "before", "after", "gain", f"{level:g} % interval of the gain"]
+    rows = _with_gain(auroc)
+    if operating is not None:
+        header += [f"{rate.replace('_', ' ')} %" for rate in RATES]
+        rows = rows.merge(operating, on=["detector", "class", "group"], how="left", validate="one_to_one")
     tables = {
         f"{detector}.md": _markdown(
-            ["class", "group", "before", "after", "gain", interval],
+            header,
             (
                 [r["class"], r["group"], _number(r["auroc_before"]), _number(r["auroc_after"])]
                 + [_signed(r["gain"]), f"{_signed(r['gain_low'])} to {_signed(r['gain_high'])}"]
-                for r in rows.to_dict("records")
+                + [f"{r[f'{rate}_before']:.0f} to {r[f'{rate}_after']:.0f}" for rate in RATES if operating is not None]
+                for r in found.to_dict("records")
             ),
             text_columns=2,
         )
-        for detector, rows in _with_gain(auroc).groupby("detector")
+        for detector, found in rows.groupby("detector")
     }
     tables["summary.md"] = _markdown(
         ["detector", "before", "after", "gain", "groups", "groups worse"],

@@ -22,7 +22,7 @@ def render_report(inputs: ReportInputs, settings: ReportSettings) -> dict[str, s
     """
     if inputs.auroc.empty:
         raise NandError("the AUROC table is empty: there is no group to report; check the data set's groups")
-    tables = markdown_tables(inputs.auroc, inputs.evaluation.level)
+    tables = markdown_tables(inputs.auroc, inputs.evaluation.level, inputs.operating)
     return {
         PAGE: render_page(inputs, settings),
         **{f"plots/{name}": text for name, text in plot_tables(inputs.auroc).items()},

@@ -18,6 +18,7 @@ from nand_core.normality import (
     layer_logits,
     layer_probabilities,
     resize_maps,
+    rivals,
     suppress,
     suppression_map,
     text_feature,
@@ -170,3 +171,19 @@ def test_resizing_leaves_the_right_size_alone():
         torch.testing.assert_close(
             resize_maps(torch.full((1, 5, 5), 0.3), size), torch.full((1, size, size), 0.3)
         )
+
+
+def unit(*rows) -> torch.Tensor:
+    return nn.functional.normalize(torch.tensor(rows, dtype=torch.float32), dim=-1)
+
+
+@pytest.mark.parametrize("shared", [0.0, 3.0])
+def test_a_text_from_outside_competes_with_the_groups_that_mean_something_else(shared):
+    """Also for a text tower whose cosines all lie high: ``shared`` is what all of its features have in common."""
+    thread, hole, normal = ([shared, *row] for row in ([1, 0, 0], [0, 1, 0], [0, 0, 1]))
+    known = unit(thread, hole)
+    synonym, stranger = unit([shared, 1, 0.2, 0])[0], unit([shared, 0.3, 0.3, 1])[0]
+    assert torch.equal(rivals(synonym, unit(normal)[0], known), known[1:])
+    assert torch.equal(rivals(stranger, unit(normal)[0], known), known)
+    assert torch.equal(rivals(synonym, unit(normal)[0], known[:1]), known[:0])
+    assert rivals(synonym, unit(normal)[0], known[:0]).shape == (0, 4)

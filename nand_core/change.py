@@ -1,0 +1,176 @@
+"""A change of params.yaml that concerns one class: its results first, then the file, then DVC's record of both."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nand_core.artifacts.disk import refusals, replacing, require_room
+from nand_core.checkout import mend, one_run
+from nand_core.errors import NandError
+from nand_core.invocation import STATE, complete_record, run_environment
+from nand_core.processes import end_tree, run_tree, sigterm_raises
+from nand_core.server import local_server
+from nand_core.stages import declared_stages
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nand_core.config import Params
+    from nand_core.normalities import Normality
+
+PARAMS = Path("params.yaml")
+EFFECT = Path("results/normalities.parquet")
+
+AS_IT_WAS = "params.yaml is as it was"
+CHANGED = "params.yaml is changed, 'nand repro' completes the run"
+Groups = dict[str, tuple[str, ...]]
+
+
+class Stopped(Exception):
+    """A program failed, which has said why, or the user stopped it; the message says how params.yaml is left."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to change.
+
+    Attributes:
+        normality: the one that is added or removed.
+        edit: the text of params.yaml with the change in it.
+        added: whether the normality's phrases are new and worth showing.
+    """
+
+    normality: Normality
+    edit: Callable[[str], str]
+    added: bool
+
+
+def apply(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Change, pd.DataFrame, pd.DataFrame]:
+    """Carry out the change that ``plan`` makes of the settings and the data set's groups.
+
+    The results are computed from a copy of params.yaml; a run that fails or is stopped leaves the file as it was.
+
+    Returns:
+        The change, and the class's rows of ``results/normalities.parquet`` before and after it.
+
+    Raises
+    ------
+    NandError
+        For a mistake in the settings, the class or the text.
+    Stopped
+        When a stage fails, and on SIGINT and SIGTERM.
+    """
+    run, left = uuid.uuid4().hex, AS_IT_WAS
+    environment = run_environment(run)
+    require_room(STATE)
+    try:
+        with (
+            refusals(STATE),
+            sigterm_raises(),
+            one_run(STATE),
+            local_server(STATE / "prefect", environment) as url,
+        ):
+            mend(STATE)
+            environment["PREFECT_API_URL"] = url
+            text, change = _prepare(class_name, plan, environment)
+            before = _effect(class_name)
+            settings = STATE / "changed_params.yaml"
+            _write(settings, change.edit(text))
+            _flow(class_name, change.normality.name if change.added else "", settings, environment)
+            untouched = PARAMS.read_text(encoding="utf-8") == text
+            edited = change.edit(PARAMS.read_text(encoding="utf-8"))
+            left = CHANGED
+            _write(PARAMS, edited)
+            if untouched:
+                _dvc(environment, "commit", "--force", "--quiet")
+            else:
+                print("params.yaml was edited meanwhile: 'nand repro' does the rest", file=sys.stderr)
+            complete_record(run, declared_stages())
+            return change, before, _effect(class_name)
+    except (KeyboardInterrupt, SystemExit) as error:
+        status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
+        raise Stopped(status, left) from error
+
+
+def _prepare(
+    class_name: str, plan: Callable[[Params, Groups], Change], environment: Mapping[str, str]
+) -> tuple[str, Change]:
+    """The settings' text and a change of it that holds together, with all results up to the settings."""
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    asked = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        change = _checked(class_name, plan)  # while dvc looks
+        answer, said = asked.communicate()
+    finally:
+        end_tree(asked)
+    if asked.returncode:
+        raise NandError(f"dvc status failed: {' '.join(said.split()[-60:])}")
+    if json.loads(answer):
+        print("the results are not those of params.yaml: 'nand repro' first", flush=True)
+        if run_tree([sys.executable, "-m", "dvc", "repro"], environment):
+            raise Stopped(1, AS_IT_WAS)
+    return PARAMS.read_text(encoding="utf-8"), change or _checked(class_name, plan)
+
+
+def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Change | None:
+    """The change, if params.yaml is valid with it too; None while the demo's images are yet to be drawn."""
+    from nand_core.config import load_params
+    from nand_core.errors import nearest
+
+    params = load_params(PARAMS)
+    groups = data_groups(params)
+    if groups is None:
+        return None
+    if class_name not in groups:
+        raise NandError(f"unknown class {class_name!r}{nearest(class_name, groups)}")
+    change = plan(params, groups)
+    trial = STATE / "changed_params.yaml"
+    _write(trial, change.edit(PARAMS.read_text(encoding="utf-8")))
+    load_params(trial)
+    return change
+
+
+def data_groups(params: Params) -> Groups | None:
+    """The data set's classes with their groups; None while the demo's images are yet to be drawn."""
+    from nand_core.datasets.manifest import scan
+    from nand_core.normalities import known_groups
+
+    root = Path(params.dataset.root)
+    if params.dataset.kind == "demo" and not root.exists():
+        return None
+    return known_groups(scan(params.dataset, root))
+
+
+def _flow(class_name: str, name: str, settings: Path, environment: Mapping[str, str]) -> None:
+    # Its own lines are enough: who waits for seconds need not read what Prefect calls the run.
+    quiet = {**environment, "PREFECT_LOGGING_LEVEL": "WARNING"}
+    if run_tree([sys.executable, "-m", "flows", "normality", class_name, name, str(settings)], quiet):
+        raise Stopped(1, AS_IT_WAS)
+
+
+def _dvc(environment: Mapping[str, str], *arguments: str) -> None:
+    if run_tree([sys.executable, "-m", "dvc", *arguments], environment):
+        raise Stopped(1, CHANGED)
+
+
+def _effect(class_name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    effect = pd.read_parquet(EFFECT)
+    return effect[effect["class"] == class_name]
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,180 @@
+"""Lists in a YAML file made longer or shorter by the lines concerned, every other byte left as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+from yaml import Node, ScalarNode, SequenceNode
+
+from nand_core.errors import NandError
+
+
+def append(text: str, keys: Sequence[str], items: Sequence[Any]) -> str:
+    """Append ``items`` to the list that lies at ``keys``; mappings and list are made where they are missing.
+
+    Raises
+    ------
+    NandError
+        When something else than a list lies there.
+    """
+    wanted = _loaded(text)
+    inner = wanted
+    for key in keys[:-1]:
+        inner[key] = inner = _container(inner.get(key), dict, keys)
+    inner[keys[-1]] = [*_container(inner.get(keys[-1]), list, keys), *items]
+    return _checked(_append(text, keys, list(items)), wanted, keys)
+
+
+def discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> str:
+    """Remove the ``chosen`` items from the list at ``keys``, and the list itself where none is left."""
+    wanted = _loaded(text)
+    parent = wanted
+    for key in keys[:-1]:
+        parent = parent[key]
+    kept = [item for item in parent[keys[-1]] if not chosen(item)]
+    if kept:
+        parent[keys[-1]] = kept
+    else:
+        del parent[keys[-1]]
+    return _checked(_discard(text, keys, chosen), wanted, keys)
+
+
+def _loaded(text: str) -> Any:
+    """The file's values; what an alias names is a copy, as an edit must not reach both places."""
+    return json.loads(json.dumps(yaml.safe_load(text) or {}, default=str))
+
+
+def _container(value: Any, kind: type, keys: Sequence[str]) -> Any:
+    if value is not None and not isinstance(value, kind):
+        raise NandError(f"{'.'.join(keys)}: expected a list there, found {type(value).__name__}; edit it by hand")
+    return value if value is not None else kind()
+
+
+def _checked(text: str, wanted: Any, keys: Sequence[str]) -> str:
+    try:
+        right = _filled(_loaded(text)) == _filled(wanted)
+    except yaml.YAMLError:
+        right = False
+    if not right:
+        raise NandError(f"{'.'.join(keys)}: written in an unusual way that cannot be edited safely; edit it by hand")
+    return text
+
+
+def _filled(value: Any) -> Any:
+    """Without keys that hold nothing: ``{}`` and null mean the same there."""
+    if not isinstance(value, Mapping):
+        return value
+    filled = {key: _filled(inner) for key, inner in value.items()}
+    return {key: inner for key, inner in filled.items() if inner not in (None, {}, [])}
+
+
+def _append(text: str, keys: Sequence[str], items: list[Any]) -> str:
+    node: Node | None = yaml.compose(text)
+    if node is None:
+        return _below(text, len(text), 0, keys, items)
+    for depth, key in enumerate(keys):
+        found = _child(node, key)
+        if found is None:
+            return _into(text, node, keys[depth:], items)
+        name, value = found
+        if isinstance(value, ScalarNode) or not value.value:  # nothing, null, {} or []
+            if not node.flow_style:
+                text = text[: value.start_mark.index].rstrip(" ") + text[value.end_mark.index :]
+                at = _line_end(text, name.end_mark.index)
+                return _below(text, at, name.start_mark.column + 2, keys[depth + 1 :], items)
+            written = _inline(_nested(keys[depth + 1 :], items))
+            return f"{text[: name.end_mark.index]}: {written}{text[value.end_mark.index :]}"
+        node = value
+    return _into(text, node, (), items)
+
+
+def _into(text: str, node: Node, keys: Sequence[str], items: list[Any]) -> str:
+    """Add what lies under ``keys``, or the items themselves, behind the last child of a node that has some."""
+    if not node.flow_style:
+        column = node.start_mark.column
+        return _below(text, _line_end(text, _end(node)), column, keys, items)
+    at = len(text[: node.end_mark.index - 1].rstrip())
+    return f"{text[:at]}, {_inline(_nested(keys, items))[1:-1]}{text[at:]}"
+
+
+def _nested(keys: Sequence[str], items: list[Any]) -> Any:
+    value: Any = items
+    for key in reversed(keys):
+        value = {key: value}
+    return value
+
+
+def _below(text: str, at: int, column: int, keys: Sequence[str], items: list[Any]) -> str:
+    """Insert a block behind the line that ends at ``at``."""
+    lines = []
+    for key in keys:
+        lines.append(f"{' ' * column}{_inline(key)}:")
+        column += 2
+    lines += [f"{' ' * column}- {_inline(item, bare=True)}" for item in items]
+    before = text[:at]
+    if before and not before.endswith("\n"):
+        before += "\n"
+    return before + "".join(f"{line}\n" for line in lines) + text[at:]
+
+
+def _discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> str:
+    node: Node = yaml.compose(text)
+    chain: list[tuple[Node, Node, Node]] = []
+    for key in keys:
+        parent, (name, node) = node, _child(node, key)
+        chain.append((parent, name, node))
+    kept = [item for item in node.value if not chosen(_value(item))]
+    if kept and node.flow_style:
+        return text[: node.start_mark.index] + _inline(list(map(_value, kept))) + text[node.end_mark.index :]
+    if kept:
+        for item in reversed(node.value):
+            if item not in kept:
+                text = _without_lines(text, item.start_mark.index, _end(item))
+        return text
+    # The list's key goes, and every key above under which nothing else lies, unless a comment stands beside it.
+    parent, name, _ = chain.pop()
+    for above, key, value in reversed(chain):
+        beside = text[key.end_mark.index : _line_end(text, key.end_mark.index)]
+        if len(value.value) > 1 or "#" in beside:
+            break
+        parent, name = above, key
+    if not parent.flow_style:
+        return _without_lines(text, name.start_mark.index, _end(node))
+    left = {_value(key): _value(value) for key, value in parent.value if key is not name}
+    return text[: parent.start_mark.index] + _inline(left) + text[parent.end_mark.index :]
+
+
+def _without_lines(text: str, first: int, last: int) -> str:
+    return text[: text.rfind("\n", 0, first) + 1] + text[_line_end(text, last) :]
+
+
+def _child(node: Node, key: str) -> tuple[Node, Node] | None:
+    return next((pair for pair in node.value if pair[0].value == key), None)
+
+
+def _value(node: Node) -> Any:
+    return yaml.safe_load(yaml.serialize(node))
+
+
+def _end(node: Node) -> int:
+    """Where the text of a node ends: that of a block is said to reach to the next token, comments included."""
+    if isinstance(node, ScalarNode) or node.flow_style or not node.value:
+        return node.end_mark.index
+    last = node.value[-1]
+    return _end(last if isinstance(node, SequenceNode) else last[1])
+
+
+def _line_end(text: str, index: int) -> int:
+    """Behind the line break of the line in which ``index`` lies."""
+    found = text.find("\n", index)
+    return len(text) if found < 0 else found + 1
+
+
+def _inline(value: Any, bare: bool = False) -> str:
+    """One line of YAML; a ``bare`` mapping of one key has no braces."""
+    style = None if bare else True
+    said = yaml.safe_dump(value, default_flow_style=style, width=1 << 20, allow_unicode=True, sort_keys=False)
+    return said.removesuffix("\n").removesuffix("...").rstrip("\n")

@@ -1,0 +1,72 @@
+"""The page of the normalities that hold now: their phrases, and what became of every test image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from nand_core.operating import effect_summary
+from nand_core.report.page import environment
+
+PAGE = "report/normalities.html"
+
+
+@dataclass(frozen=True)
+class Described:
+    """A normality in words.
+
+    Attributes:
+        group: the labelled group that it is; "" for a free text.
+        prompt: its prompt set, as in ``prompts/<class>/<name>.json``.
+        unknown: words of its phrases that the text tower does not know.
+    """
+
+    class_name: str
+    text: str
+    group: str
+    prompt: Mapping[str, object]
+    unknown: Sequence[str] = ()
+
+
+def render_normalities(held: Sequence[Described], effect: pd.DataFrame, false_alarm: float) -> str:
+    """The page as HTML; every text in it is escaped.
+
+    Args:
+        held: all normalities that hold now.
+        effect: ``results/normalities.parquet``.
+        false_alarm: the rate that the thresholds were set for, 0 to 1.
+    """
+    classes = [
+        {
+            "name": name,
+            "normalities": [_described(one) for one in held if one.class_name == name],
+            "detectors": _detectors(effect[effect["class"] == name]),
+        }
+        for name in sorted({one.class_name for one in held})
+    ]
+    return environment().get_template("normalities.html.j2").render(classes=classes, false_alarm=100 * false_alarm)
+
+
+def _described(one: Described) -> dict:
+    prompt = one.prompt
+    return {
+        "text": one.text,
+        "group": one.group,
+        "phrases": prompt["phrases"],
+        "source": " · ".join(str(prompt[key]) for key in ("provider", "model") if prompt.get(key)),
+        "unknown": one.unknown,
+    }
+
+
+def _detectors(effect: pd.DataFrame) -> list[dict]:
+    summary = effect_summary(effect) if len(effect) else effect
+    return [
+        {
+            "name": name,
+            "kinds": summary[summary["detector"] == name].to_dict("records"),
+            "images": images.sort_values("id").to_dict("records"),
+        }
+        for name, images in effect.groupby("detector")
+    ]

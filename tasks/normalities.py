@@ -1,0 +1,45 @@
+"""What all normalities of a class together do to one detector's scores."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from nand_core.artifacts.store import Record
+from nand_core.operating import effect_rows
+from nand_core.settings import EvaluationSettings
+from tasks.cache import Spec, item
+from tasks.evaluate import map_scores
+from tasks.work import Work
+
+
+class EffectSpec(Spec):
+    """The maps by content, those of the normalities in the digests' order: which was added first has no effect.
+
+    ``added`` are the labelled groups among the normalities; ``rows`` as in ``EvaluateSpec``.
+    """
+
+    unkeyed: ClassVar = frozenset({"base_path", "suppression_paths"})
+
+    detector: str
+    rows: tuple[dict[str, str], ...]
+    added: tuple[str, ...]
+    base: str
+    base_path: Path
+    suppressions: tuple[str, ...]
+    suppression_paths: tuple[Path, ...]
+    settings: EvaluationSettings
+
+
+@item
+def normalities(spec: EffectSpec, work: Work) -> Record:
+    """The class's rows of ``results/normalities.parquet``."""
+    rows = pd.DataFrame(list(spec.rows))
+    before, after = map_scores(spec.base_path, spec.suppression_paths, rows["path"].tolist(), spec.settings.alpha)
+    found = effect_rows(spec.detector, rows, spec.added, before, after, spec.settings)
+    buffer = io.BytesIO()
+    found.to_parquet(buffer, index=False)
+    return work.store.put(buffer.getvalue(), "parquet")

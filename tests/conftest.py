@@ -1,0 +1,56 @@
+"""File systems of a few MB that fill up or turn read-only."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+class Disk:
+    """A mounted tmpfs."""
+
+    def __init__(self, folder: Path, size: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs")
+
+    def _mount(self, *arguments: str) -> None:
+        done = subprocess.run(["mount", *arguments, str(self.folder)], capture_output=True, text=True)
+        if done.returncode:
+            raise PermissionError(done.stderr.strip())
+
+    def read_only(self, on: bool = True) -> None:
+        """Refuse every write from now on, or none."""
+        self._mount("-o", f"remount,{'ro' if on else 'rw'}")
+
+    def fill(self, left: int = 0) -> Path:
+        """Write until ``left`` bytes are free; the file that takes the room."""
+        path = self.folder / "filling"
+        with path.open("wb", buffering=0) as file:
+            try:
+                while file.write(b"x" * 65536):
+                    pass
+            except OSError:
+                pass
+            file.truncate(max(0, file.tell() - left))
+        return path
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[..., Disk]]:
+    """Mounts a small file system over a folder; needs the right to mount."""
+    mounted: list[Disk] = []
+
+    def mount(folder: Path, size: str = "2m") -> Disk:
+        try:
+            mounted.append(Disk(folder, size))
+        except OSError as error:
+            pytest.skip(f"needs the right to mount a tmpfs ({error})")
+        return mounted[-1]
+
+    yield mount
+    for disk in mounted:
+        subprocess.run(["umount", "--lazy", str(disk.folder)], check=True)

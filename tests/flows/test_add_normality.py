@@ -1,0 +1,246 @@
+"""``nand add`` and ``nand remove`` in a repository of their own: what they run, what they change, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+from pipeline_project import PARAMS, ROOT, Project
+
+from benchmarks.scratch import last_run
+from nand_core.artifacts.maps import MapFile
+from nand_core.server import local_server
+
+NAND = (sys.executable, "-m", "nand_core.cli")
+SMALL = {"train_good: 40": "train_good: 4", "test_good: 20": "test_good: 6", "per_type: 12": "per_type: 3"}
+FREE = "artifacts/suppression/carpet/loose_fibre.npz"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    said: subprocess.CompletedProcess
+    executed: dict[str, int]
+    items: dict[str, int]
+    params: str
+    files: dict[str, str]
+
+
+def settings() -> str:
+    """The shipped settings with their comments, for two classes and a few images."""
+    text = (ROOT / "params.yaml").read_text()
+    for old, new in {**SMALL, "  demo:\n": "  classes: [carpet, wood]\n  demo:\n", "gallery: 2": "gallery: 1"}.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def nand(project: Project, *arguments: str) -> Outcome:
+    said = project.call(*NAND, *arguments)
+    assert said.returncode == 0, said.stdout[-3000:] + said.stderr[-3000:]
+    stages = last_run(project.folder)
+    return Outcome(
+        said,
+        {name: row["executed"] for name, row in stages.items() if row["executed"]},
+        {name: row["items"] for name, row in stages.items() if row["items"]},
+        (project.folder / "params.yaml").read_text(),
+        project.digests(),
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Iterator[Project]:
+    made = Project(tmp_path_factory.mktemp("project"), json.loads(json.dumps(PARAMS)))
+    made.create()
+    (made.folder / "params.yaml").write_text(settings())
+    with local_server(made.folder / ".nand/prefect", made.environment) as url:
+        made.environment["PREFECT_API_URL"] = url
+        yield made
+
+
+@pytest.fixture(scope="module")
+def first(project) -> Outcome:
+    outcome = nand(project, "repro")
+    project.commit("results")
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def added(project, first) -> Outcome:
+    return nand(project, "add", "carpet", "Loose fibre")
+
+
+@pytest.fixture(scope="module")
+def diff(project, added) -> str:
+    return project.git("diff", "--unified=0", "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def whole(project, added) -> dict[str, str]:
+    """Everything that the whole pipeline makes of the same settings."""
+    said = project.call(sys.executable, "-m", "flows", "pipeline")
+    assert said.returncode == 0, said.stderr[-3000:]
+    return project.digests()
+
+
+@pytest.fixture(scope="module")
+def both(project, whole) -> Outcome:
+    """A labelled group as well."""
+    return nand(project, "add", "carpet", "thread")
+
+
+@pytest.fixture(scope="module")
+def effect(project, both) -> pd.DataFrame:
+    return pd.read_parquet(project.folder / "results/normalities.parquet")
+
+
+@pytest.fixture(scope="module")
+def listed(project, both) -> str:
+    return nand(project, "list").said.stdout
+
+
+@pytest.fixture(scope="module")
+def removed(project, both, effect, listed) -> Outcome:
+    return nand(project, "remove", "carpet", "thread")
+
+
+@pytest.fixture(scope="module")
+def phrased(project, removed) -> Outcome:
+    """The labelled group with phrases of its own, one word of which the model does not know."""
+    return nand(project, "add", "carpet", "thread", "--phrase", "grey zorkly fuzz", "--phrase", "ball of fuzz")
+
+
+@pytest.fixture(scope="module")
+def stopped(project, phrased) -> tuple[int, str, str]:
+    """``nand add`` that is interrupted as soon as it shows its phrases; status, output, params.yaml afterwards."""
+    command = [*NAND, "add", "wood", "water mark"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=project.folder, env=project.environment, **pipes)
+    line = process.stdout.readline()
+    assert "'water mark'" in line, line
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    return process.returncode, line + said, (project.folder / "params.yaml").read_text()
+
+
+def test_one_of_each_item_is_executed_and_no_image_encoded(first, added):
+    assert added.executed == {"prompts": 1, "text_features": 1, "suppression": 1, "evaluate": 2, "report": 1}
+    assert added.items["prompts"] == added.items["suppression"] == 4 + 1, "the other class is not looked at"
+    assert not {name for name in added.items if name.startswith("base_maps")}
+
+
+def test_only_the_added_lines_differ(diff):
+    lines = [line for line in diff.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")]
+    assert lines == ["+    carpet:", "+      - loose fibre"]
+
+
+def test_nothing_of_the_protocol_changes(first, added):
+    new = {name for name in added.files if first.files.get(name) != added.files[name]}
+    assert new == {
+        "artifacts/prompts/carpet/loose_fibre.json",
+        "artifacts/text_features.parquet",
+        FREE,
+        "results/normalities.parquet",
+        "results/report/normalities.html",
+    }
+    assert set(first.files) < set(added.files)
+
+
+def test_the_whole_pipeline_gives_the_same_bytes(added, whole):
+    assert whole == added.files
+
+
+def test_the_phrases_and_the_effect_are_shown(added):
+    said = added.said.stdout
+    assert "carpet, 'loose fibre': 8 phrases (rules)" in said and "\n  carpet with a loose fibre\n" in said
+    assert "carpet: 'loose fibre' is normal now" in said
+    for detector in ("april_gan", "patchcore"):
+        assert re.search(rf"{detector}: alarm above [\d.]+ before, above [\d.]+ now", said)
+    assert len(re.findall(r"│ (?:thread|hole|color|metal) +│ +3 │ +\d │ +\d │ +\d │", said)) == 8
+    assert len(re.findall(r"│ good +│ +6 │", said)) == 2
+
+
+def test_two_normalities_suppress_in_turn(project, both, effect):
+    assert both.executed == {"evaluate": 2, "report": 1}
+    rows = effect[effect["detector"] == "patchcore"].set_index("id")
+    maps = [
+        MapFile(project.folder / f"artifacts/{name}.npz")
+        for name in ("base_maps/patchcore/carpet", "suppression/carpet/loose_fibre", "suppression/carpet/thread")
+    ]
+    base, *found = [file[:] for file in maps]
+    ids = list(maps[0].ids)
+    np.testing.assert_allclose(rows.loc[ids, "score_before"], base.max((1, 2)))
+    left = base * np.prod([1 - one for one in found], axis=0)
+    np.testing.assert_allclose(rows.loc[ids, "score_after"], left.max((1, 2)), rtol=1e-5)
+    assert set(rows.loc[rows["added"], "type"]) == {"thread"}
+
+
+def test_a_labelled_group_is_that_group(both):
+    assert "AUROC with 'thread' alone normal: april_gan" in both.said.stdout
+    assert "thread (normal now)" in both.said.stdout
+    assert "artifacts/suppression/carpet/thread.npz" in both.files
+
+
+def test_what_holds_is_listed(listed):
+    assert re.search(r"carpet .* loose fibre .* text ", listed)
+    assert re.search(r"carpet .* thread .* labelled group", listed)
+
+
+def test_removing_brings_the_earlier_results_back_without_executing_an_item(added, removed):
+    assert removed.executed == {}
+    assert removed.files == added.files
+    assert removed.params == added.params
+    assert "carpet: 'thread' is no longer normal" in removed.said.stdout
+    assert re.search(r"new alarms: .*thread|still raise an alarm: .*thread", removed.said.stdout)
+
+
+def test_dvc_has_nothing_left_to_do(project, removed):
+    assert json.loads(project.dvc("status", "--json").stdout) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("add", "carpett", "fuzz"), r"unknown class 'carpett'; did you mean 'carpet'\? \(known: carpet, wood\)"),
+        (("add", "carpet", "{}"), r"nand add carpet: the phrase '\{\}' has the character '\{'"),
+        (("add", "carpet", "fuzz", "--phrase", "..."), r"nand add carpet: the phrase '\.\.\.' is empty"),
+        (("remove", "carpet", "tread"), r"carpet: 'tread' is not among its normalities"),
+        (("prompts", "export", "wood"), r"no generated phrases there"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_changes_nothing(project, removed, arguments, message):
+    before, status = project.digests(), project.git("status", "--porcelain")
+    said = project.call(*NAND, *arguments)
+    assert said.returncode == 1 and "Traceback" not in said.stderr
+    (line,) = said.stderr.splitlines()
+    assert line.startswith("error: ") and re.search(message, line)
+    assert project.digests() == before and project.git("status", "--porcelain") == status
+
+
+def test_phrases_of_ones_own_leave_the_groups_maps_alone(project, added, phrased):
+    assert "carpet, 'thread': 2 phrases (explicit)" in phrased.said.stdout
+    assert "      - thread: [grey zorkly fuzz, ball of fuzz]\n" in phrased.params
+    changed = {name for name in phrased.files if added.files.get(name) != phrased.files[name]}
+    own = [name for name in changed if name.startswith(("artifacts/prompts", "artifacts/suppression"))]
+    assert len(own) == 2 and all("/carpet/thread-" in name for name in own)
+    assert not {name for name in changed if "auroc" in name or "index" in name or "base_maps" in name}
+
+
+def test_words_that_the_model_does_not_know_are_named(project, phrased):
+    assert "warning: the text encoder does not know: zorkly" in phrased.said.stdout
+    page = (project.folder / "results/report/normalities.html").read_text()
+    assert "Words that the text encoder does not know: zorkly" in page
+
+
+def test_what_is_interrupted_leaves_the_settings(phrased, stopped):
+    status, said, params = stopped
+    assert status == 130
+    assert "stopped; params.yaml is as it was" in said and "Traceback" not in said
+    assert params == phrased.params

@@ -1,0 +1,87 @@
+"""Several normalities at once: no order, and Eq. 6 for one."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nand_core.artifacts.maps import write_maps
+from nand_core.artifacts.store import Store
+from nand_core.errors import NandError
+from nand_core.normality import suppress
+from nand_core.settings import EvaluationSettings
+from tasks.evaluate import map_scores
+from tasks.normalities import EffectSpec, normalities
+from tasks.work import Work
+
+IDS = [f"carpet/test/{kind}/{i}.png" for kind in ("good", "thread") for i in range(3)]
+
+
+def drawn(folder: Path, seed: int) -> tuple[Path, list[Path], np.ndarray, np.ndarray]:
+    """A detector's maps and those of three normalities, in files and as arrays."""
+    rng = np.random.default_rng(seed)
+    base = rng.random((6, 16, 16), dtype=np.float32) * 9
+    found = rng.random((3, 6, 16, 16), dtype=np.float32)
+    paths = [folder / name for name in ("base.npz", "a.npz", "b.npz", "c.npz")]
+    for path, maps in zip(paths, (base, *found), strict=True):
+        write_maps(path, IDS, [maps], size=16)
+    return paths[0], paths[1:], base, found
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 1, width=32))
+def test_the_order_of_normalities_changes_no_byte_of_a_score(tmp_path_factory, seed, alpha):
+    base, found, *_ = drawn(tmp_path_factory.mktemp("maps"), seed)
+    scores = {map_scores(base, order, IDS, alpha)[1].tobytes() for order in permutations(found)}
+    assert len(scores) == 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 1, width=32))
+def test_one_normality_is_equation_6(tmp_path_factory, seed, alpha):
+    base, (first, *_), maps, found = drawn(tmp_path_factory.mktemp("maps"), seed)
+    before, after = map_scores(base, [first], IDS, alpha)
+    assert before.tobytes() == maps.max((1, 2)).astype(np.float64).tobytes()
+    wanted = suppress(torch.from_numpy(maps), torch.from_numpy(found[0]), alpha).amax((1, 2)).double().numpy()
+    assert after.tobytes() == wanted.tobytes()
+
+
+def test_several_suppress_in_turn(tmp_path):
+    base, found, maps, arrays = drawn(tmp_path, 1)
+    _, after = map_scores(base, found, IDS, 1.0)
+    np.testing.assert_allclose(after, (maps * np.prod(1 - arrays, axis=0)).max((1, 2)), rtol=1e-5)
+
+
+def test_the_items_key_and_bytes_know_no_order(tmp_path):
+    base, found, *_ = drawn(tmp_path, 2)
+    work = Work.__new__(Work)
+    work.store = Store(root=tmp_path / "store")
+    rows = [{"class": "carpet", "type": path.split("/")[2], "group": path.split("/")[2], "path": path} for path in IDS]
+    for row in rows:
+        row["group"] = row["group"].replace("good", "")
+
+    def made(order: list[int]) -> tuple:
+        # As the flow does it: sorted by content.
+        paths = sorted((found[i] for i in order), key=lambda path: path.name)
+        spec = EffectSpec(
+            detector="a", rows=tuple(rows), added=("thread",), base="0", base_path=base,
+            suppressions=tuple(path.name for path in paths), suppression_paths=tuple(paths),
+            settings=EvaluationSettings(),
+        )  # fmt: skip
+        return spec.key(), normalities.fn(spec, work)["sha256"]
+
+    assert made([0, 1, 2]) == made([2, 0, 1])
+    assert made([0, 1]) != made([0, 2])
+
+
+def test_maps_of_other_images_are_refused(tmp_path):
+    base, (first, second, _), *_ = drawn(tmp_path, 3)
+    write_maps(second, IDS[::-1], [np.zeros((6, 16, 16), np.float32)], size=16)
+    with pytest.raises(NandError, match="b.npz: its maps are not those of the manifest's test images"):
+        map_scores(base, [first, second], IDS, 1.0)
