@@ -11,8 +11,10 @@ import psutil
 import pytest
 
 STARTER = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
+# A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from nand_core.processes import run_tree, sigterm_raises
 from nand_core.server import local_server
 with sigterm_raises(), local_server(Path(sys.argv[1]), os.environ) as url:
@@ -34,7 +36,10 @@ def test_the_server_ends_with_its_command(tmp_path: Path, number: int) -> None:
         servers = [process for process in below if "time.sleep" not in " ".join(process.cmdline())]
         assert servers
         starter.send_signal(number)
-        starter.wait(60)
+        try:
+            starter.wait(60)
+        finally:
+            starter.kill()
     gone, alive = psutil.wait_procs(servers, timeout=60)
     for process in alive:
         process.kill()
