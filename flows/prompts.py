@@ -7,8 +7,8 @@ from pathlib import Path
 from prefect import flow
 
 from flows.run import ARTIFACTS, Run
-from flows.scope import finish, place
-from nand_core.normalities import current, known_groups
+from flows.scope import finish, place, texts
+from nand_core.normalities import known_groups
 from nand_core.prompts.provide import prompt_key, with_phrases
 from tasks.prompts import PromptSpec
 from tasks.prompts import prompts as make_phrases
@@ -16,21 +16,18 @@ from tasks.prompts import prompts as make_phrases
 
 @flow(name="prompts")
 def prompts(params: str = "params.yaml", class_name: str | None = None) -> None:
-    """Write ``artifacts/prompts/<class>/<group or normality>.json``, of one class alone if it is named."""
+    """Write ``artifacts/prompts/<class>/<group or normality>.json``; with a class named, its normalities' alone."""
     run = Run.start("prompts", Path(params))
     settings = run.params.prompts
     known = known_groups(run.manifest)
-    texts = {(name, group): (group, ()) for name, groups in known.items() for group in groups}
-    texts |= {(n.class_name, n.name): (n.text, n.phrases) for n in current(settings, known) if n.apart}
-    specs = {
-        (name, stem): PromptSpec(
+    specs = {}
+    for (name, stem), one in texts(run, class_name).items():
+        text, phrases = (one.text, one.phrases) if one else (stem, ())
+        specs[name, stem] = PromptSpec(
             class_name=name,
             group=text,
             determines=prompt_key(name, text, with_phrases(settings, name, text, phrases)),
             known=known,
         )
-        for (name, stem), (text, phrases) in texts.items()
-        if class_name in (None, name)
-    }
     place(run, run.items(make_phrases, specs), ARTIFACTS / "prompts", ".json", class_name)
     finish(run, class_name)

@@ -9,8 +9,8 @@ from prefect import flow
 
 from flows.features import class_shards, text_vectors
 from flows.run import ARTIFACTS, Run
-from flows.scope import finish, place
-from nand_core.normalities import current, known_groups
+from flows.scope import finish, place, texts
+from nand_core.normalities import Normality, known_groups
 from nand_core.normality import rivals
 from tasks.suppression import SuppressionSpec, Vector
 from tasks.suppression import suppression as draw_maps
@@ -19,22 +19,20 @@ from tasks.work import encoder_key
 
 @flow(name="suppression")
 def suppression(params: str = "params.yaml", class_name: str | None = None) -> None:
-    """Write ``artifacts/suppression/<class>/<group or normality>.npz``, of one class alone if it is named."""
+    """Write ``artifacts/suppression/<class>/<group or normality>.npz``; with a class named, its normalities' alone."""
     run = Run.start("suppression", Path(params))
     settings = run.params.suppression
     vectors = text_vectors()
     groups = known_groups(run.manifest)
-    labelled = {(n.class_name, n.name): n.group for n in current(run.params.prompts, groups) if n.apart}
-    shards = class_shards(run, "test", encoded=True, class_name=class_name)
+    found = texts(run, class_name)
+    shards = class_shards(run, "test", encoded=bool(found), class_name=class_name)
     key = encoder_key(run.params.encoder)
 
-    def competitors(name: str, stem: str) -> tuple[Vector, ...]:
+    def competitors(name: str, stem: str, one: Normality | None) -> tuple[Vector, ...]:
         """The other groups of the protocol; for a text from outside it, those that mean something else."""
-        if not settings.competing:
-            return ()
-        own = labelled.get((name, stem), stem)
+        own = one.group if one else stem
         others = tuple(vectors[name, group, "known"] for group in groups[name] if group != own)
-        if stem in groups[name] or not others:
+        if one is None or not others:
             return others
         f_add, f_nor = torch.tensor(vectors[name, stem, "add"]), torch.tensor(vectors[name, "", "nor"])
         return tuple(map(tuple, rivals(f_add, f_nor, torch.tensor(others)).tolist()))
@@ -44,14 +42,13 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
             class_name=name,
             group=stem,
             shards=shards[name],
-            f_add=vector,
+            f_add=vectors[name, stem, "add"],
             f_nor=vectors[name, "", "nor"],
-            others=competitors(name, stem),
+            others=competitors(name, stem, one) if settings.competing else (),
             encoder=key,
             settings=settings,
         )
-        for (name, stem, kind), vector in vectors.items()
-        if kind == "add" and name in shards
+        for (name, stem), one in found.items()
     }
     place(run, run.items(draw_maps, specs), ARTIFACTS / "suppression", ".npz", class_name)
     finish(run, class_name)

@@ -11,7 +11,7 @@ from prefect import flow
 
 from flows.features import TEXT_FEATURES
 from flows.run import ARTIFACTS, Run
-from flows.scope import finish
+from flows.scope import finish, texts
 from nand_core.artifacts.store import replacing
 from nand_core.normalities import known_groups
 from nand_core.prompts.curated import curated_phrases
@@ -28,31 +28,30 @@ COMPETITOR_PHRASES = 8
 def text_features(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``artifacts/text_features.parquet``: class, group, kind (add, known, nor, abn), vector.
 
-    A normality that is no labelled group has a row of kind add under its file's name, and none of kind known:
-    it competes with no group of the protocol.
+    A normality that is no labelled group has a row of kind add under its file's name, and none of kind known: it
+    competes with no group of the protocol. With a class named, the rows of its normalities alone are made anew.
     """
     run = Run.start("text_features", Path(params))
-    texts: dict[tuple[str, str, str], list[str]] = {}
-    for name, groups in known_groups(run.manifest).items():
-        if class_name not in (None, name):
-            continue
-        for path in sorted((ARTIFACTS / "prompts" / name).glob("*.json")):
-            where = name, path.name.removesuffix(".json")
-            texts[*where, "add"] = sentences(json.loads(path.read_text(encoding="utf-8"))["phrases"])
-            # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
-            if where[1] in groups:
-                said = curated_phrases(*where) or rule_phrases(*where, COMPETITOR_PHRASES)
-                texts[*where, "known"] = sentences(said)
-        texts[name, "", "nor"] = normal_sentences(name)
-        texts[name, "", "abn"] = abnormal_sentences(name)
+    groups = known_groups(run.manifest)
+    said: dict[tuple[str, str, str], list[str]] = {}
+    for where, one in texts(run, class_name).items():
+        path = ARTIFACTS / "prompts" / where[0] / f"{where[1]}.json"
+        said[*where, "add"] = sentences(json.loads(path.read_text(encoding="utf-8"))["phrases"])
+        # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
+        if one is None:
+            said[*where, "known"] = sentences(curated_phrases(*where) or rule_phrases(*where, COMPETITOR_PHRASES))
+    for name in groups if class_name is None else ():
+        said[name, "", "nor"] = normal_sentences(name)
+        said[name, "", "abn"] = abnormal_sentences(name)
     key = encoder_key(run.params.encoder)
-    specs = {where: TextSpec(sentences=tuple(said), encoder=key) for where, said in texts.items()}
+    specs = {where: TextSpec(sentences=tuple(them), encoder=key) for where, them in said.items()}
     records = run.items(encode, specs)
     rows = [(*where, np.load(run.work.store.path(record), allow_pickle=False)) for where, record in records.items()]
     frame = pd.DataFrame(rows, columns=["class", "group", "kind", "vector"])
     if class_name is not None:
         before = pd.read_parquet(TEXT_FEATURES)
-        frame = pd.concat([before[before["class"] != class_name], frame])
-    with run.writing(), replacing(TEXT_FEATURES) as temporary:
+        own = (before["class"] == class_name) & (before["kind"] == "add") & ~before["group"].isin(groups[class_name])
+        frame = pd.concat([before[~own], frame]) if rows else before[~own]
+    with replacing(TEXT_FEATURES) as temporary:
         frame.sort_values(["class", "kind", "group"]).to_parquet(temporary, index=False)
     finish(run, class_name)
