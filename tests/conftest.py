@@ -1,12 +1,19 @@
-"""File systems of a few MB that fill up or turn read-only."""
+"""An interrupt that reaches what tests start; file systems of a few MB that fill up or turn read-only."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and what is started from there inherits it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Disk:
