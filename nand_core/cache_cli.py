@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -19,27 +16,17 @@ from nand_core.artifacts.remote import VARIABLE, SharedStore, open_store
 from nand_core.artifacts.store import Store
 from nand_core.artifacts.usage import Usage, current_keys, parse_size, remove, superfluous, survey, task_of
 from nand_core.errors import NandError
+from nand_core.invocation import STATE, one_line
 from nand_core.stages import declared_stages
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-STATE = Path(".nand")
 DAY = 86400.0
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """A user's mistake as one line on stderr and exit status 1."""
-    try:
-        yield
-    except NandError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise typer.Exit(1) from error
 
 
 @app.command()
 def info() -> None:
     """What the cache holds, task by task."""
-    with _one_line():
+    with one_line():
         store = open_store(STATE)
         show(store, survey(store))
 
@@ -93,7 +80,7 @@ def prune(
     With --keep-current alone everything but what the current results need goes. Beside the other options it
     keeps that from them. Nothing is removed while a run uses the cache.
     """
-    with _one_line():
+    with one_line():
         if not (keep_current or older_than is not None or max_size is not None):
             raise NandError("say what may go: --keep-current, --older-than DAYS or --max-size SIZE")
         store = open_store(STATE)

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nand_core.artifacts.disk import refusals, replacing, require_room
-from nand_core.checkout import mend, one_run
+from nand_core.artifacts.disk import replacing
 from nand_core.errors import NandError
-from nand_core.invocation import STATE, complete_record, run_environment
-from nand_core.processes import end_tree, run_tree, sigterm_raises
-from nand_core.server import local_server
+from nand_core.invocation import STATE, complete_record, running
+from nand_core.processes import end_tree, run_tree
 from nand_core.stages import declared_stages
 
 if TYPE_CHECKING:
@@ -72,17 +70,8 @@ def apply(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Ch
         When a stage fails, and on SIGINT and SIGTERM.
     """
     run, left = uuid.uuid4().hex, AS_IT_WAS
-    environment = run_environment(run)
-    require_room(STATE)
     try:
-        with (
-            refusals(STATE),
-            sigterm_raises(),
-            one_run(STATE),
-            local_server(STATE / "prefect", environment) as url,
-        ):
-            mend(STATE)
-            environment["PREFECT_API_URL"] = url
+        with running(run) as environment:
             text, change = _prepare(class_name, plan, environment)
             before = _effect(class_name)
             settings = STATE / "changed_params.yaml"

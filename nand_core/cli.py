@@ -13,24 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 from nand_core import cache_cli, normality_cli
-from nand_core.artifacts.disk import refusals, require_room
-from nand_core.checkout import mend, one_run
 from nand_core.errors import NandError
-from nand_core.invocation import STATE, complete_record, run_environment
-from nand_core.processes import run_tree, sigterm_raises
-from nand_core.server import local_server
+from nand_core.invocation import STATE, complete_record, one_line, running
+from nand_core.processes import run_tree
 from nand_core.stages import declared_stages
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(cache_cli.app, name="cache")
 app.add_typer(normality_cli.app)
 console = Console()
-
-
-def fail(error: NandError) -> typer.Exit:
-    """Print a user's mistake as one line."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return typer.Exit(1)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -41,23 +32,12 @@ def repro(context: typer.Context) -> None:
     """
     run = uuid.uuid4().hex
     try:
-        require_room(STATE)
-        environment = run_environment(run)
-        with (
-            refusals(STATE),
-            sigterm_raises(),
-            one_run(STATE),
-            local_server(STATE / "prefect", environment) as url,
-        ):
-            mend(STATE)
+        with one_line(), running(run) as environment:
             _validate(Path("params.yaml"))  # its imports take seconds, while the server starts
             stages = declared_stages()
-            print(f"Prefect: {url.removesuffix('/api')} (while this runs)", flush=True)
-            command = [sys.executable, "-m", "dvc", "repro", *context.args]
-            code = run_tree(command, {**environment, "PREFECT_API_URL": url})
-        complete_record(run, stages)
-    except NandError as error:
-        raise fail(error) from error
+            print(f"Prefect: {environment['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
+            code = run_tree([sys.executable, "-m", "dvc", "repro", *context.args], environment)
+            complete_record(run, stages)
     except (KeyboardInterrupt, SystemExit) as error:
         print("stopped; finished items are kept, 'nand repro' goes on from there", file=sys.stderr)
         raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else error.code) from error
@@ -100,8 +80,9 @@ def show_results() -> None:
 def status() -> None:
     """What the last run computed and what it took from the cache."""
     path = STATE / "last_run.json"
-    if not path.exists():
-        raise fail(NandError(f"{path}: there was no run yet; start one with 'nand repro'"))
+    with one_line():
+        if not path.exists():
+            raise NandError(f"{path}: there was no run yet; start one with 'nand repro'")
     table = Table(title="Last run")
     for name in ("stage", "items", "executed", "cached", "seconds"):
         table.add_column(name, justify="left" if name == "stage" else "right")
@@ -114,10 +95,8 @@ def status() -> None:
 @app.command()
 def check(params: Annotated[Path, typer.Argument()] = Path("params.yaml")) -> None:
     """Validate a params file and the data set's structure without running anything."""
-    try:
+    with one_line():
         _validate(params)
-    except NandError as error:
-        raise fail(error) from error
     print(f"{params}: valid")
 
 
@@ -127,10 +106,8 @@ def weights(params: Annotated[Path, typer.Argument()] = Path("params.yaml")) -> 
     from nand_core.config import load_params
     from nand_core.weights import needed_files
 
-    try:
+    with one_line():
         files = needed_files(load_params(params))
-    except NandError as error:
-        raise fail(error) from error
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("needed by", "model", "file", "state", "sha256"):
         table.add_column(name)

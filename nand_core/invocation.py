@@ -1,17 +1,55 @@
-"""What commands that run stages share: their environment, and the record of what was run."""
+"""What commands share: a mistake as one line, a run's surroundings, and the record of what was run."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from nand_core.artifacts.disk import replacing
+import typer
+
+from nand_core.artifacts.disk import refusals, replacing, require_room
 from nand_core.artifacts.remote import within_reach
+from nand_core.checkout import mend, one_run
+from nand_core.errors import NandError
+from nand_core.processes import sigterm_raises
+from nand_core.server import local_server
 
 STATE = Path(".nand")
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """A user's mistake as one line on stderr and exit status 1."""
+    try:
+        yield
+    except NandError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def running(run: str) -> Iterator[dict[str, str]]:
+    """Alone in this checkout and with a Prefect server: yields the environment for the stages of the run.
+
+    Raises
+    ------
+    NandError
+        When the disk has no room or cannot be written. SIGTERM leaves as SystemExit.
+    """
+    require_room(STATE)
+    environment = run_environment(run)
+    with (
+        refusals(STATE),
+        sigterm_raises(),
+        one_run(STATE),
+        local_server(STATE / "prefect", environment) as url,
+    ):
+        mend(STATE)
+        yield {**environment, "PREFECT_API_URL": url}
 
 
 def run_environment(run: str) -> dict[str, str]:

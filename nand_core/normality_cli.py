@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,7 @@ from rich.table import Table
 from nand_core.artifacts.disk import replacing
 from nand_core.change import PARAMS, Change, Groups, Stopped, apply, data_groups
 from nand_core.errors import NandError, nearest
+from nand_core.invocation import one_line
 from nand_core.params_file import append, discard
 
 if TYPE_CHECKING:
@@ -31,16 +31,6 @@ GENERATED = ("openai", "rules")
 
 ClassName = Annotated[str, typer.Argument(metavar="CLASS")]
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="Such as 'loose fibre'; or the name of a labelled group.")]
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """A user's mistake as one line on stderr and exit status 1."""
-    try:
-        yield
-    except NandError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -111,7 +101,7 @@ def list_normalities() -> None:
     from nand_core.config import load_params
     from nand_core.normalities import resolve
 
-    with _one_line():
+    with one_line():
         params = load_params(PARAMS)
         groups = data_groups(params) or {}
     table = Table()
@@ -141,7 +131,7 @@ def export(
     They stand under prompts.explicit, from where they win over every generator. As long as nobody edits them,
     nothing but the prompts is computed again.
     """
-    with _one_line():
+    with one_line():
         text, count = PARAMS.read_text(encoding="utf-8"), 0
         for path in sorted(PROMPTS.glob("*/*.json")):
             made = json.loads(path.read_text(encoding="utf-8"))
@@ -184,7 +174,7 @@ def _text(item: Any) -> str:
 
 def _change(class_name: str, plan: Callable[[Params, Groups], Change]) -> None:
     try:
-        with _one_line():
+        with one_line():
             change, before, after = apply(class_name, plan)
     except Stopped as stopped:
         print(f"stopped; {stopped}", file=sys.stderr)
