@@ -7,6 +7,7 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from prefect.locking.protocol import LockManager
@@ -14,6 +15,14 @@ from prefect.locking.protocol import LockManager
 from nand_core.artifacts.disk import refusals
 
 POLL = 0.05
+
+
+def _tries(timeout: float | None) -> Iterator[None]:
+    """A first try at once, and more until ``timeout`` seconds have passed (None: for ever)."""
+    end = None if timeout is None else time.monotonic() + timeout
+    yield
+    while end is None or time.monotonic() < end:
+        yield
 
 
 class FlockManager(LockManager):
@@ -52,23 +61,21 @@ class FlockManager(LockManager):
         self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
         """Take the lock of ``key``, waiting at most ``acquire_timeout`` seconds (None: for ever)."""
-        end = None if acquire_timeout is None else time.monotonic() + acquire_timeout
-        while not self._try(key, holder):
-            if end is not None and time.monotonic() >= end:
-                return False
+        for _ in _tries(acquire_timeout):
+            if self._try(key, holder):
+                return True
             time.sleep(POLL)
-        return True
+        return False
 
     async def aacquire_lock(
         self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
         """As :meth:`acquire_lock`, without blocking the event loop."""
-        end = None if acquire_timeout is None else time.monotonic() + acquire_timeout
-        while not self._try(key, holder):
-            if end is not None and time.monotonic() >= end:
-                return False
+        for _ in _tries(acquire_timeout):
+            if self._try(key, holder):
+                return True
             await asyncio.sleep(POLL)
-        return True
+        return False
 
     def release_lock(self, key: str, holder: str) -> None:
         """Free the lock of ``key``; ValueError if ``holder`` does not hold it."""
@@ -100,18 +107,16 @@ class FlockManager(LockManager):
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
         """Wait until nobody holds the lock of ``key``; False if ``timeout`` seconds passed first."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while self.is_locked(key):
-            if end is not None and time.monotonic() >= end:
-                return False
+        for _ in _tries(timeout):
+            if not self.is_locked(key):
+                return True
             time.sleep(POLL)
-        return True
+        return False
 
     async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:
         """As :meth:`wait_for_lock`, without blocking the event loop."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while self.is_locked(key):
-            if end is not None and time.monotonic() >= end:
-                return False
+        for _ in _tries(timeout):
+            if not self.is_locked(key):
+                return True
             await asyncio.sleep(POLL)
-        return True
+        return False
