@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ruamel.yaml import YAML
+import yaml
 
 from nand_core.errors import NandError
 
 
 def declared_stages() -> list[str]:
     """Every stage of dvc.yaml, a foreach spelled out by the params."""
-    yaml = YAML(typ="safe")
     try:
-        declared = yaml.load(Path("dvc.yaml").read_text())["stages"]
-        detectors = yaml.load(Path("params.yaml").read_text())["detectors"]
+        declared = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+        detectors = yaml.safe_load(Path("params.yaml").read_text())["detectors"]
     except FileNotFoundError as error:
         raise NandError(f"{error.filename}: not found; run nand in the project's folder") from error
     return [
