@@ -108,7 +108,7 @@ def _report_spec(run: Run) -> ReportSpec:
             "Encoder": encoder_fact(params.encoder),
             "Detectors": ", ".join(params.detectors),
             "Suppression": f"{params.suppression.combine} over layers, dilation {params.suppression.dilation} px, "
-            f"strength {params.evaluation.alpha:g}",
+            f"{'' if params.suppression.competing else 'not '}competing, strength {params.evaluation.alpha:g}",
         },
         notes=tuple(notes),
         unknown_words={name: tuple(sorted(set(words))) for name, words in unknown.items() if words},

@@ -119,6 +119,8 @@ def suppress(anomaly: Tensor, suppression: Tensor, alpha: float = 1.0) -> Tensor
 
 def union(suppressions: Sequence[Tensor]) -> Tensor:
     """1 - prod(1 - A_sup): several normalities in turn. One map comes back as it is; the order has no effect."""
+    if len(suppressions) == 1:
+        return suppressions[0]
     # Sorting per position makes the rounding independent of the order too.
     first, *rest = torch.stack(list(suppressions)).sort(dim=0).values
     for other in rest:
