@@ -10,37 +10,26 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from benchmarks.rehearsal.models import small_settings
 from benchmarks.rehearsal.tree import draw_miniature
+from benchmarks.scratch import ROOT, Scratch
 from nand_core.config import load_params
 from nand_core.errors import NandError
 from nand_core.report.paper import paper_numbers
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".nand/rehearsal"
 PROFILE = ROOT / "profiles/mvtec_ad.yaml"
-PACKAGES = ("nand_core", "tasks", "flows")
-COPIED = ("dvc.yaml", "prefect.toml", ".dvcignore", ".dvc/config")
 
 
 def prepare(folder: Path) -> None:
     """A project in ``folder``: a copy of the code, the profile with small models, a miniature of the data set."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / ".dvc").mkdir(parents=True)
-    for name in PACKAGES:  # a copy, so that an edit during the run does not reach half of its stages
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in COPIED:
-        shutil.copy(ROOT / name, folder / name)
-    # Git ignores this folder, and what git ignores dvc would refuse.
-    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     params = load_params(PROFILE)
     values = small_settings(params, folder)
     values["report"]["title"] = "Rehearsal: small random models on drawn images, the figures mean nothing"
     values["dataset"]["check_counts"] = False  # a miniature never has the official numbers of images
-    with (folder / "params.yaml").open("w") as file:
-        YAML(typ="safe").dump(values, file)
+    Scratch(folder, values).create()
     draw_miniature(folder / params.dataset.root)
 
 
