@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,13 +64,15 @@ class Row:
 
     def judge(self, what: str, right: bool, computed: int = 0, least: int | None = None) -> None:
         """Count one trial; more items than ``least`` are wrong too, where it is given."""
-        right = right and (least is None or computed == least)
         self.tried += 1
         self.executed += computed
         self.least += computed if least is None else least
-        if not right:
+        faults = [] if right else ["wrong result"]
+        if least not in (None, computed):
+            faults.append(f"{computed} items for {least}")
+        if faults:
             self.wrong += 1
-            self.notes.append(f"{what}: {computed} items for {least}" if least not in (None, computed) else what)
+            self.notes.append(f"{what}: {', '.join(faults)}")
 
 
 class Bench:
@@ -110,6 +112,25 @@ class Bench:
     def settle(self) -> None:
         """Run to the end, whatever was there."""
         succeeded(self.project.pipeline())
+
+    def judge_ended(
+        self,
+        row: Row,
+        what: str,
+        processes: Sequence[subprocess.Popen],
+        least: int | None = None,
+        others: Sequence[Scratch] = (),
+    ) -> None:
+        """Wait for runs that were started and judge them together; shows what a failed one said.
+
+        ``others`` are projects whose results must be the same.
+        """
+        outputs = [process.communicate()[0] for process in processes]
+        failed = [output for process, output in zip(processes, outputs, strict=True) if process.returncode]
+        for output in failed:
+            print(f"{what}: a run failed:\n{output[-3000:]}", flush=True)
+        right = not failed and self.right() and all(one.digests() == self.expected()[0] for one in others)
+        row.judge(what, right, sum(sum(executed(output).values()) for output in outputs), least)
 
     def run(self, row: Row, what: str, least: int | None = None) -> dict[str, int]:
         """One run of the flow, judged."""
@@ -211,12 +232,8 @@ def killed_group(bench: Bench, times: int) -> Iterator[Row]:
             moment = bench.random.uniform(0, whole)
             time.sleep(moment)
             kill_group(process)
-            finished = len(project.records())
-            said = project.start(*command)
-            output, _ = said.communicate()
-            right = said.returncode == 0 and bench.right()
-            computed = sum(executed(output).values())
-            row.judge(f"killed at {moment:.1f} s of {whole:.0f}", right, computed, total - finished)
+            least = total - len(project.records())
+            bench.judge_ended(row, f"killed at {moment:.1f} s of {whole:.0f}", [project.start(*command)], least)
         yield row
 
 
@@ -232,9 +249,8 @@ def killed_dvc(bench: Bench, times: int) -> Iterator[Row]:
             if "dvc" in child.cmdline():
                 child.send_signal(signal.SIGKILL)
         second = project.start(*REPRO)
-        output, _ = second.communicate()
         process.communicate()
-        row.judge("second run", second.returncode == 0 and bench.right())
+        bench.judge_ended(row, "second run", [second])
     yield row
 
 
@@ -305,31 +321,22 @@ def at_once(bench: Bench, times: int) -> Iterator[Row]:
     for count in (2, 4):
         row = Row(f"{count} runs at once on one checkout")
         for _ in range(times):
-            project.forget()
-            processes = [project.start(*PIPELINE) for _ in range(count)]
-            outputs = [process.communicate()[0] for process in processes]
-            right = all(process.returncode == 0 for process in processes) and bench.right()
-            row.judge("flow", right, sum(sum(executed(o).values()) for o in outputs), bench.expected()[1])
-            project.forget()
-            processes = [project.start(*REPRO) for _ in range(count)]
-            outputs = [process.communicate()[0] for process in processes]
-            right = all(process.returncode == 0 for process in processes) and bench.right()
-            row.judge("nand repro", right, sum(sum(executed(o).values()) for o in outputs), bench.expected()[1])
+            for name, command in (("flow", PIPELINE), ("nand repro", REPRO)):
+                project.forget()
+                processes = [project.start(*command) for _ in range(count)]
+                bench.judge_ended(row, name, processes, bench.expected()[1])
         yield row
     row = Row("two checkouts, one store")
     other = Scratch(project.folder.parent / "other", copy.deepcopy(project.params), dict(project.environment))
     other.create()
     for _ in range(times):
-        expected, total = bench.expected()
+        _, total = bench.expected()
         with tempfile.TemporaryDirectory(dir=project.folder.parent) as shared:
             for scratch in (project, other):
                 scratch.forget()
                 scratch.environment["NAND_STORE"] = shared
             processes = [scratch.start(*PIPELINE) for scratch in (project, other)]
-            outputs = [process.communicate()[0] for process in processes]
-            right = all(process.returncode == 0 for process in processes)
-            right = right and bench.right() and other.digests() == expected
-            row.judge("flows", right, sum(sum(executed(o).values()) for o in outputs), total)
+            bench.judge_ended(row, "flows", processes, total, others=[other])
         for scratch in (project, other):
             scratch.environment.pop("NAND_STORE")
     yield row

@@ -16,7 +16,7 @@ def test_a_wrong_result_or_needless_work_counts_as_wrong():
     row.judge("needless", True, computed=4, least=3)
     row.judge("any number", True, computed=9)
     assert (row.tried, row.wrong, row.executed, row.least) == (4, 2, 19, 18)
-    assert row.notes == ["other bytes", "needless: 4 items for 3"]
+    assert row.notes == ["other bytes: wrong result", "needless: 4 items for 3"]
 
 
 def test_faults_leave_no_wrong_result():
