@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 from ruamel.yaml import YAML, YAMLError
 
@@ -36,9 +38,10 @@ def one_run(state: Path) -> Iterator[None]:
 
 
 def mend(state: Path) -> None:
-    """Set aside what dvc was killed in the middle of writing; it then looks at every stage anew.
+    """Set aside what dvc was killed in the middle of writing, and let go of what killed ones had claimed.
 
-    dvc writes these two files in place. To be called while no other run is at work (:func:`one_run`).
+    dvc writes these two files in place; without them it looks at every stage anew. To be called while no other
+    run is at work (:func:`one_run`).
     """
     for path, read in ((DVC_LOCK, YAML(typ="safe").load), (DVC_RUNNING, json.load)):
         try:
@@ -52,3 +55,24 @@ def mend(state: Path) -> None:
             aside = state / f"{path.name}.broken"
             os.replace(path, aside)
             print(f"{path}: half-written by a run that was killed, set aside as {aside}", file=sys.stderr, flush=True)
+    claims = _claims()
+    if claims and not any(map(_at_work, claims)):
+        DVC_RUNNING.unlink()
+
+
+def _claims() -> list[dict]:
+    if not DVC_RUNNING.exists():
+        return []
+    running = json.loads(DVC_RUNNING.read_text())
+    return [*running.get("write", {}).values(), *chain(*running.get("read", {}).values())]
+
+
+def _at_work(claim: dict) -> bool:
+    """Whether the dvc of a claim still runs; dvc itself takes a zombie, or whoever has its number now, for it."""
+    try:
+        process = psutil.Process(claim["pid"])
+        return process.status() != psutil.STATUS_ZOMBIE and "dvc" in " ".join(process.cmdline())
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return False

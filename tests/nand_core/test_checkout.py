@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -54,3 +55,29 @@ def test_what_dvc_left_half_written_is_set_aside(tmp_path, monkeypatch, capsys, 
     mend(state)
     assert not path.exists() and (state / f"{path.name}.broken").read_text() == broken
     assert name in capsys.readouterr().err
+
+
+def test_a_claim_of_dvc_holds_only_while_dvc_runs(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rwlock = Path(".dvc/tmp/rwlock")
+    rwlock.parent.mkdir(parents=True)
+
+    def claim(pid: int, mode: str) -> None:
+        info = {"pid": pid, "cmd": "dvc repro"}
+        rwlock.write_text(json.dumps({mode: {"artifacts": info if mode == "write" else [info]}}))
+        mend(tmp_path)
+
+    other = "import sys; sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", other], stdin=subprocess.PIPE) as reused:
+        claim(reused.pid, "write")
+        assert not rwlock.exists()
+        reused.stdin.close()
+        os.waitid(os.P_PID, reused.pid, os.WEXITED | os.WNOWAIT)
+        claim(reused.pid, "read")  # a zombie
+        assert not rwlock.exists()
+    with subprocess.Popen([sys.executable, "-c", other, "dvc", "repro"], stdin=subprocess.PIPE) as running:
+        for mode in ("write", "read"):
+            claim(running.pid, mode)
+            assert rwlock.exists()
+    claim(running.pid, "write")
+    assert not rwlock.exists()
