@@ -218,7 +218,7 @@ def formula(bench: Bench, times: int) -> Iterator[Row]:
 def killed_group(bench: Bench, times: int) -> Iterator[Row]:
     """kill -9 of the whole process group at a random moment of a run from nothing, then a re-run."""
     project = bench.project
-    for command, share in ((PIPELINE, 0.9), (REPRO, 0.1)):
+    for command, share in ((PIPELINE, 0.6), (REPRO, 0.4)):
         row = Row(f"kill -9 of the group: {'flow' if command == PIPELINE else 'nand repro'}")
         project.forget()
         started = time.monotonic()
