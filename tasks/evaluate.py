@@ -51,12 +51,16 @@ def map_scores(
     for file in files:
         if list(file.ids) != ids:
             raise NandError(f"{file.path}: its maps are not those of the manifest's test images; run its stage again")
-    before, after = [], []
+    # Filled in place: a small result kept from every batch would pin the memory that the batch took.
+    before, after = np.empty((2, len(ids)))
+    start = 0
     for parts in zip(*(file.batches() for file in files), strict=True):
         anomaly, *found = map(torch.from_numpy, parts)
-        before.append(image_score(anomaly))
-        after.append(image_score(suppress(anomaly, union(found), alpha)))
-    return torch.cat(before).double().numpy(), torch.cat(after).double().numpy()
+        stop = start + len(anomaly)
+        before[start:stop] = image_score(anomaly)
+        after[start:stop] = image_score(suppress(anomaly, union(found), alpha))
+        start = stop
+    return before, after
 
 
 @item

@@ -112,7 +112,7 @@ class MapFile:
             data = np.fromfile(file, self._dtype, count * self._shape[0] * self._shape[1])
         return data.reshape(count, *self._shape)
 
-    def batches(self, size: int = 16) -> Iterator[np.ndarray]:
+    def batches(self, size: int = 4) -> Iterator[np.ndarray]:
         """All maps in order, ``size`` at a time."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
