@@ -67,8 +67,10 @@ def main(arguments: list[str]) -> int:
     name, *rest = arguments
     try:
         require_room(Path(".nand"))  # Prefect makes its home in it (prefect.toml), but no parent of it
-        load_params(Path("params.yaml"))
+        settings = load_params(Path("params.yaml")).run
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        from flows.runners import task_runner
 
         stage = getattr(importlib.import_module(f"flows.{name}"), name)  # takes seconds, in which the server starts
         if url := os.environ.get("PREFECT_API_URL"):
@@ -79,7 +81,7 @@ def main(arguments: list[str]) -> int:
         logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
         # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
         with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            stage(*rest)
+            stage.with_options(task_runner=task_runner(settings))(*rest)
     except NandError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
