@@ -1,4 +1,4 @@
-"""``python -m flows STAGE [DETECTOR]``: what dvc.yaml and ``nand`` run."""
+"""``python -m flows STAGE [ARGUMENT ...]``: what dvc.yaml and ``nand`` run."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ STAGES = (
     "evaluate",
     "report",
     "normality",
+    "inspect",
     "pipeline",
 )
 SERVER_PATIENCE = 180.0
@@ -62,7 +63,7 @@ def wait_for_server(url: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run one stage; a user's mistake is one line on stderr and exit status 1."""
     if not arguments or arguments[0] not in STAGES:
-        print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [DETECTOR]", file=sys.stderr)
+        print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [ARGUMENT ...]", file=sys.stderr)
         return 2
     name, *rest = arguments
     try:
