@@ -16,14 +16,14 @@ OUTLINE = (0, 229, 255)
 def overlay(image: Image.Image, adapted: NDArray[np.float32], threshold: float) -> Image.Image:
     """An RGB image, its longest side at most 512 pixels, with the map A_final (h, w) over it.
 
-    Colours and opacity rise from 0 to twice the threshold: they compare between the images of a class. An outline
+    Colours and opacity rise up to twice the threshold: they compare between the images of a class. An outline
     surrounds what lies above the threshold.
     """
     size = fitted(image.size, LONGEST)
     picture = np.asarray(image.resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
     top = 2 * threshold if threshold > 0 else float(adapted.max())
     found = levels(adapted, top, size)
-    weight = OPACITY * found[..., None].astype(np.float32) / 255
+    weight = OPACITY * (found[..., None].astype(np.float32) / 255) ** 2
     mixed = np.rint(picture * (1 - weight) + coloured(found, ANOMALY) * weight).astype(np.uint8)
     above = Image.fromarray(np.where(adapted > threshold, np.uint8(255), np.uint8(0))).resize(size)
     around = np.asarray(above.filter(ImageFilter.MaxFilter(3))) != np.asarray(above)
