@@ -69,6 +69,7 @@ def main(arguments: list[str]) -> int:
     try:
         require_room(Path(".nand"))  # Prefect makes its home in it (prefect.toml), but no parent of it
         load_params(Path("params.yaml"))
+        from prefect.exceptions import ParameterBindError, ParameterTypeError
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         stage = getattr(importlib.import_module(f"flows.{name}"), name)  # takes seconds, in which the server starts
@@ -80,7 +81,10 @@ def main(arguments: list[str]) -> int:
         logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
         # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
         with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            stage(*rest)
+            try:
+                stage(*rest)
+            except (ParameterBindError, ParameterTypeError) as error:
+                raise NandError(f"{name}: {error}") from error
     except NandError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -18,7 +18,7 @@ from nand_core.inspection.arrival import Arrival, identify, read
 from nand_core.inspection.folder import Folder
 from nand_core.inspection.judge import Judge, Verdict
 from nand_core.inspection.overlay import overlay
-from nand_core.inspection.rows import durable, newest_ids, write_part
+from nand_core.inspection.rows import flush, flushed, newest_ids, write_part
 
 PIXELS = 2**26
 """Of a batch, beyond which it takes no more images: they are all decoded at once."""
@@ -90,6 +90,7 @@ class Rounds:
         judged = self._judge(batch, judge, arrivals)
         if judged:
             rows = [self._row(class_name, judge, *one) for one in judged]
+            flush(self.folder.root / "overlays" / class_name)
             write_part(self.folder.root / "rows" / class_name, rows)
             for arrival, _ in judged:
                 self.folder.finish(class_name, arrival)
@@ -145,7 +146,7 @@ class Rounds:
     def _row(self, class_name: str, judge: Judge, arrival: Arrival, verdict: Verdict) -> dict[str, object]:
         """The image's row, its overlay written."""
         path = self.folder.root / "overlays" / class_name / f"{arrival.id}.webp"
-        with durable(path) as temporary:
+        with flushed(path) as temporary:
             overlay(arrival.image, verdict.adapted, judge.threshold_after).save(temporary, quality=self.quality)
         return {
             "class": class_name,

@@ -46,8 +46,10 @@ def write_part(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """Add rows (``SCHEMA``) as the next part; when this returns they outlast a loss of power."""
     last = newest(folder)
     path = folder / f"{int(last.stem) + 1 if last else 1:08}.parquet"
-    with durable(path) as temporary:
+    with flushed(path) as temporary:
         pq.write_table(pa.Table.from_pylist(list(rows), SCHEMA), temporary)
+    flush(folder)
+    flush(folder.parent)  # the folder may be new
     return path
 
 
@@ -69,16 +71,15 @@ def newest_ids(folder: Path) -> set[str]:
 
 
 @contextmanager
-def durable(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of ``path``, on the disk with its folder when the block has ended."""
+def flushed(path: Path) -> Iterator[Path]:
+    """A temporary file whose content is on the disk before it takes the place of ``path``."""
     with replacing(path) as temporary:
         yield temporary
-        _flush(temporary)
-    for folder in (path.parent, path.parent.parent):  # both may be new
-        _flush(folder)
+        flush(temporary)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, onto the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
