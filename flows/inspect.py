@@ -15,11 +15,12 @@ from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run, hold_store
 from flows.scope import texts
 from flows.suppression import question
 from nand_core.artifacts.disk import refusals
-from nand_core.checkout import head
+from nand_core.checkout import DVC_LOCK, head
 from nand_core.errors import NandError
 from nand_core.inspection.current import FIRST, check_current, current_thresholds
 from nand_core.inspection.folder import Folder, below_checkout
 from nand_core.inspection.judge import Asked, Judge
+from nand_core.inspection.recorded import check_recorded
 from nand_core.inspection.rounds import Rounds
 from nand_core.normalities import Normality, current, known_groups
 
@@ -102,6 +103,7 @@ class Judges:
             run.params.detectors,
         )
         self.items = DetectorItems.of(run, detector)
+        check_recorded(run.params, detector, DVC_LOCK)
         if self.items.settings.kind == "external":
             raise NandError(f"detector: {detector!r} has saved maps alone; name one that can judge new images")
         # Without a labelled group or a normality no threshold was ever set.
