@@ -55,9 +55,6 @@ class Folder:
         NandError
             When one of them is a link, a file or another file system.
         """
-        for place in ("rows", "overlays", "quarantine"):
-            for path in (self.root / place).rglob(f"{TEMPORARY}*"):
-                path.unlink(missing_ok=True)
         device = self.root.stat().st_dev
         for place in ("inbox", "taken", "done", "quarantine"):
             for path in (self.root / place, *(self.root / place / name for name in classes)):
@@ -67,6 +64,11 @@ class Folder:
                 found = path.lstat()
                 if not stat.S_ISDIR(found.st_mode) or found.st_dev != device:
                     raise NandError(f"{path}: has to be a folder in the file system of {self.root}; move it away")
+        # Only while images are taken anything is written; what was written over the years need not be searched.
+        if any(map(self.taken, classes)):
+            for place in ("rows", "overlays", "quarantine"):
+                for path in (self.root / place).rglob(f"{TEMPORARY}*"):
+                    path.unlink(missing_ok=True)
 
     def now(self) -> float:
         """The time by the file system's own clock, in seconds."""
