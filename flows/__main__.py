@@ -1,4 +1,4 @@
-"""``python -m flows STAGE [DETECTOR]``: what dvc.yaml and ``nand`` run."""
+"""``python -m flows STAGE [ARGUMENT ...]``: what dvc.yaml and ``nand`` run."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ STAGES = (
     "evaluate",
     "report",
     "normality",
+    "inspect",
     "pipeline",
 )
 SERVER_PATIENCE = 180.0
@@ -62,12 +63,13 @@ def wait_for_server(url: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run one stage; a user's mistake is one line on stderr and exit status 1."""
     if not arguments or arguments[0] not in STAGES:
-        print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [DETECTOR]", file=sys.stderr)
+        print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [ARGUMENT ...]", file=sys.stderr)
         return 2
     name, *rest = arguments
     try:
         require_room(Path(".nand"))  # Prefect makes its home in it (prefect.toml), but no parent of it
         settings = load_params(Path("params.yaml")).run
+        from prefect.exceptions import ParameterBindError, ParameterTypeError
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         from flows.runners import task_runner
@@ -81,7 +83,10 @@ def main(arguments: list[str]) -> int:
         logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
         # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
         with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            stage.with_options(task_runner=task_runner(settings))(*rest)
+            try:
+                stage.with_options(task_runner=task_runner(settings))(*rest)
+            except (ParameterBindError, ParameterTypeError) as error:
+                raise NandError(f"{name}: {error}") from error
     except NandError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

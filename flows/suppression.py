@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from prefect import flow
@@ -12,9 +14,32 @@ from flows.run import ARTIFACTS, Run
 from flows.scope import finish, place, texts
 from nand_core.normalities import Normality, known_groups
 from nand_core.normality import rivals
+from nand_core.settings import SuppressionSettings
 from tasks.suppression import SuppressionSpec, Vector
 from tasks.suppression import suppression as draw_maps
 from tasks.work import encoder_key
+
+
+def question(
+    vectors: Mapping[tuple[str, str, str], Vector],
+    groups: Mapping[str, tuple[str, ...]],
+    settings: SuppressionSettings,
+    where: tuple[str, str],
+    one: Normality | None,
+) -> dict[str, Any]:
+    """``f_add``, ``f_nor`` and ``others`` of the text under the name ``where``, (class, stem of its files).
+
+    With competition the others are the other groups of the protocol; for a text from outside it (``one``), those
+    that mean something else.
+    """
+    (name, stem), own = where, one.group if one else where[1]
+    f_add, f_nor = vectors[name, stem, "add"], vectors[name, "", "nor"]
+    others = tuple(vectors[name, group, "known"] for group in groups[name] if group != own)
+    if not settings.competing:
+        others = ()
+    elif one and others:
+        others = tuple(map(tuple, rivals(*map(torch.tensor, (f_add, f_nor, others))).tolist()))
+    return {"f_add": f_add, "f_nor": f_nor, "others": others}
 
 
 @flow(name="suppression")
@@ -28,23 +53,12 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
     shards = class_shards(run, "test", encoded=bool(found), class_name=class_name)
     key = encoder_key(run.params.encoder)
 
-    def competitors(name: str, stem: str, one: Normality | None) -> tuple[Vector, ...]:
-        """The other groups of the protocol; for a text from outside it, those that mean something else."""
-        own = one.group if one else stem
-        others = tuple(vectors[name, group, "known"] for group in groups[name] if group != own)
-        if one is None or not others:
-            return others
-        f_add, f_nor = torch.tensor(vectors[name, stem, "add"]), torch.tensor(vectors[name, "", "nor"])
-        return tuple(map(tuple, rivals(f_add, f_nor, torch.tensor(others)).tolist()))
-
     specs = {
         (name, stem): SuppressionSpec(
             class_name=name,
             group=stem,
             shards=shards[name],
-            f_add=vectors[name, stem, "add"],
-            f_nor=vectors[name, "", "nor"],
-            others=competitors(name, stem, one) if settings.competing else (),
+            **question(vectors, groups, settings, (name, stem), one),
             encoder=key,
             settings=settings,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,15 @@ def one_run(state: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def head() -> str:
+    """The commit that is checked out, 40 hexadecimal digits; "" outside git."""
+    try:
+        said = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return said.stdout.strip() if said.returncode == 0 else ""
 
 
 def mend(state: Path) -> None:

@@ -40,16 +40,25 @@ class MapsSpec(DetectorSpec):
     state: Record | None = None
 
 
-def _build(spec: DetectorSpec, work: Work) -> Detector:
+def build(spec: DetectorSpec, work: Work) -> Detector:
+    """The detector of one class, not fitted."""
     text = tuple(torch.tensor(vector) for vector in spec.text)
     context = Context(spec.class_name, lambda: work.vlm(spec.detector), lambda: text)
     return build_detector(spec.detector, work.params.detectors[spec.detector], context)
 
 
+def fitted(spec: DetectorSpec, state: Record | None, work: Work) -> Detector:
+    """The detector of one class as fitting left it."""
+    detector = build(spec, work)
+    if state is not None:
+        detector.load_state(load_file(work.store.path(state)))
+    return detector
+
+
 @item
 def fit_detector(spec: DetectorSpec, work: Work) -> Record:
     """What the detector learned from the good images (a memory bank, say), as safetensors."""
-    detector = _build(spec, work)
+    detector = build(spec, work)
     detector.fit(ShardBatch(shard, work) for shard in spec.shards)
     state = {name: tensor.contiguous().cpu() for name, tensor in detector.state().items()}
     with work.store.writing("safetensors") as put:
@@ -60,9 +69,7 @@ def fit_detector(spec: DetectorSpec, work: Work) -> Record:
 @item
 def base_maps(spec: MapsSpec, work: Work) -> Record:
     """Anomaly maps (n, 256, 256) >= 0 of the class's test images."""
-    detector = _build(spec, work)
-    if spec.state is not None:
-        detector.load_state(load_file(work.store.path(spec.state)))
+    detector = fitted(spec, spec.state, work)
     ids = [path for shard in spec.shards for path in shard.ids]
 
     def batches():

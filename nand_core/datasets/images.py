@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +19,14 @@ MASK_THRESHOLD = 127
 LAST_LABEL = 31  # no grey value of a mask above this: it holds label numbers (VisA: 1-9), not brightness
 
 
-def read_image(path: str | Path) -> Image.Image:
-    """The image as 8-bit RGB, upright (its EXIF rotation applied).
+def read_image(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
+    """The image as 8-bit RGB, upright (its EXIF rotation applied); of an open ``file``, if given, by that name.
 
     16-bit grey is scaled by 1/257. Transparency is dropped, which keeps every pixel as it was photographed
     (composing would invent a background) and is what the reference code of the detectors does.
     Raises NandError for a file that is missing, empty, truncated, too large, animated or not 8 or 16 bit.
     """
-    return _eight_bit(_decode(path)).convert("RGB")
+    return _eight_bit(_decode(path, file)).convert("RGB")
 
 
 def read_mask(path: str | Path, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -48,12 +50,12 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     return values > (0 if labels else MASK_THRESHOLD)
 
 
-def _decode(path: str | Path) -> Image.Image:
+def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
     path = Path(path)
     try:
-        if path.stat().st_size == 0:
+        if os.stat(file.fileno() if file else path).st_size == 0:
             raise NandError(f"{path}: the file is empty (0 bytes); copy it again or remove it")
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(file or path, formats=FORMATS) as picture:
             # An MPO is a JPEG with previews behind the photograph, which is its first frame.
             if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
                 raise NandError(f"{path}: has {picture.n_frames} frames; save one of them as an image")

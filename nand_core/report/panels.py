@@ -36,12 +36,21 @@ def heat(
     values: NDArray[np.float32], top: float, ramp: tuple[str, ...], size: tuple[int, int], quality: int
 ) -> str:
     """A map (h, w), coloured from 0 to ``top``, at ``size`` (width, height), as a data URI."""
+    return _uri(Image.fromarray(coloured(levels(values, top, size), ramp)), quality)
+
+
+def levels(values: NDArray[np.float32], top: float, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A map (h, w) at ``size`` (width, height), from 0 at 0 to 255 at ``top`` and above."""
     scaled = (
         np.asarray(values, dtype=np.float32) / top if top > 0 else np.zeros_like(values, dtype=np.float32)
     )
     resized = np.asarray(Image.fromarray(scaled).resize(size, Image.Resampling.BILINEAR))
-    index = np.rint(np.clip(resized, 0, 1) * 255).astype(np.uint8)
-    return _uri(Image.fromarray(_table(ramp)[index]), quality)
+    return np.rint(np.clip(resized, 0, 1) * 255).astype(np.uint8)
+
+
+def coloured(found: NDArray[np.uint8], ramp: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Levels (h, w) in the ramp's colours, (h, w, 3)."""
+    return _table(ramp)[found]
 
 
 def gradient(ramp: tuple[str, ...]) -> str:

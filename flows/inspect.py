@@ -1,0 +1,133 @@
+"""Inspection of what a line drops into a folder, by the normalities that hold now."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from prefect import flow, get_run_logger
+
+from flows.detector import DetectorItems
+from flows.evaluate import NORMALITIES
+from flows.features import TEXT_FEATURES, text_vectors
+from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run, hold_store
+from flows.scope import texts
+from flows.suppression import question
+from nand_core.artifacts.disk import refusals
+from nand_core.checkout import DVC_LOCK, head
+from nand_core.errors import NandError
+from nand_core.inspection.current import FIRST, check_current, current_thresholds
+from nand_core.inspection.folder import Folder, below_checkout
+from nand_core.inspection.judge import Asked, Judge
+from nand_core.inspection.recorded import check_recorded
+from nand_core.inspection.rounds import Rounds
+from nand_core.normalities import Normality, current, known_groups
+
+OPERATING = RESULTS / "operating.parquet"
+MOST = 32
+
+
+@flow(name="inspect")
+def inspect(
+    folder: str = "inspection", detector: str = "", params: str = "params.yaml", settle: float = 5.0
+) -> dict[str, int]:
+    """Give every image of ``<folder>/inbox/<class>/`` a row and an overlay, until none is left that is complete.
+
+    Args:
+        folder: below the checkout.
+        detector: by default the first of the settings.
+        settle: seconds without a write after which a file counts as complete.
+
+    Returns:
+        Counts: ``rows``, ``again`` (images that had a row), ``quarantined`` and ``left``.
+    """
+    place, logger = Folder(below_checkout(folder)), get_run_logger()
+    if not 0 <= settle < float("inf"):
+        raise NandError(f"settle: {settle} is no time to wait; give seconds, 0 or more")
+    for path in (MANIFEST, TEXT_FEATURES, NORMALITIES, OPERATING):
+        if not path.is_file():
+            raise NandError(f"{path}: not there yet; {FIRST}")
+    run = Run.start("inspect", Path(params))
+    run.hold.close()  # only what is read from the store now and then needs it
+    judges = Judges(run, detector or next(iter(run.params.detectors)))
+    counts = dict.fromkeys(("rows", "again", "quarantined", "left"), 0)
+    with refusals(place.root), place.alone() as alone:
+        if not alone:
+            logger.info("inspect: another inspection is at work in %s, it takes what is there", place.root)
+            return counts
+        classes = tuple(judges.thresholds)
+        place.prepare(classes)
+        for line in place.strangers(classes):
+            logger.error("inspect: %s", line)
+        settings = {"most": min(MOST, run.params.run.shard), "quality": run.params.report.quality, "commit": head()}
+        for batch in Rounds(place, classes, judges.of, settle, **settings):
+            for one in batch.refused:
+                logger.warning("inspect: %s: quarantined, %s", batch.class_name, one.reason)
+            waiting = place.waiting(batch.class_name)
+            logger.info(
+                "inspect: %s: %d rows, %d alarms, %d waiting", batch.class_name, batch.rows, batch.alarms, waiting
+            )
+            counts["rows"] += batch.rows
+            counts["again"] += batch.again
+            counts["quarantined"] += len(batch.refused)
+        counts["left"] = sum(map(place.waiting, classes))
+    logger.info("inspect: %s", ", ".join(f"{count} {name}" for name, count in counts.items()))
+    return counts
+
+
+class Judges:
+    """The judges of all classes as the settings and the results have them when this is made.
+
+    Raises
+    ------
+    NandError
+        When the results are missing or not those of the settings, or the detector cannot judge new images.
+    """
+
+    def __init__(self, run: Run, detector: str) -> None:
+        self.run, self.name = run, detector
+        self.groups = known_groups(run.manifest)
+        self.vectors = text_vectors()
+        self.held: dict[str, list[Normality]] = {}
+        for normality in current(run.params.prompts, self.groups):
+            self.held.setdefault(normality.class_name, []).append(normality)
+        effect, operating = _table(NORMALITIES), _table(OPERATING)
+        check_current(
+            texts(run, None),
+            self.held,
+            self.vectors,
+            effect,
+            ARTIFACTS / "prompts",
+            run.params.prompts,
+            run.params.detectors,
+        )
+        self.items = DetectorItems.of(run, detector)
+        check_recorded(run.params, detector, DVC_LOCK)
+        if self.items.settings.kind == "external":
+            raise NandError(f"detector: {detector!r} has saved maps alone; name one that can judge new images")
+        # Without a labelled group or a normality no threshold was ever set.
+        judged = [name for name, groups in self.groups.items() if groups or name in self.held]
+        self.thresholds = {
+            name: current_thresholds(effect, operating, detector, name, run.params.evaluation) for name in judged
+        }
+        self.of = cache(self._judge)
+
+    def _judge(self, class_name: str) -> Judge:
+        run, params = self.run, self.run.params
+        with hold_store(run.work.store):
+            detector = self.items.fitted(class_name)
+        asked = tuple(map(self._asked, self.held.get(class_name, ())))
+        strength = params.suppression, params.evaluation.alpha
+        return Judge(self.name, detector, run.work.vlm, asked, *strength, *self.thresholds[class_name])
+
+    def _asked(self, one: Normality) -> Asked:
+        where, apart = (one.class_name, one.name), one if one.apart else None
+        return Asked(one.text, **question(self.vectors, self.groups, self.run.params.suppression, where, apart))
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise NandError(f"{path}: not readable ({error}); {FIRST}") from error

@@ -1,0 +1,85 @@
+"""What the results say of a class now, and whether they are those of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from nand_core.errors import NandError
+from nand_core.normalities import Normality
+from nand_core.operating import threshold
+from nand_core.prompts.settings import PromptSettings
+from nand_core.report.inputs import read_json
+from nand_core.settings import EvaluationSettings
+
+FIRST = "run 'nand repro' first"
+
+
+def current_thresholds(
+    effect: pd.DataFrame, operating: pd.DataFrame, detector: str, class_name: str, settings: EvaluationSettings
+) -> tuple[float, float]:
+    """Thresholds of a class and detector before and after the normalities that the class has.
+
+    Those of all good images (``nand_core.operating``); without normalities both are the one from before.
+
+    Args:
+        effect: rows of ``results/normalities.parquet``.
+        operating: rows of ``results/operating.parquet``.
+
+    Raises
+    ------
+    NandError
+        When the results hold none, or one for another rate of false alarms.
+    """
+    rows = effect[(effect["detector"] == detector) & (effect["class"] == class_name)]
+    if len(rows):
+        good = rows[rows["type"] == "good"]
+        before, after = (threshold(good[f"score_{when}"], settings.false_alarm) for when in ("before", "after"))
+    else:
+        rows = operating[(operating["detector"] == detector) & (operating["class"] == class_name)]
+        rows = rows[rows["false_alarm"] == 100 * settings.false_alarm]
+        before = after = float(rows["threshold_before"].iloc[0]) if len(rows) else float("nan")
+    if before != before:
+        raise NandError(f"results: no threshold of {detector} for {class_name} there; {FIRST}")
+    return before, after
+
+
+def check_current(
+    texts: Collection[tuple[str, str]],
+    held: Mapping[str, Sequence[Normality]],
+    features: Collection[tuple[str, str, str]],
+    effect: pd.DataFrame,
+    prompts: Path,
+    settings: PromptSettings,
+    detectors: Collection[str],
+) -> None:
+    """Refuse results that are not those of the settings, as far as names and phrases tell.
+
+    Args:
+        texts: (class, name) of every text that has to have features.
+        held: the normalities of each class that has some.
+        features: (class, name, kind) of the rows of ``artifacts/text_features.parquet``.
+        effect: rows of ``results/normalities.parquet``.
+        prompts: folder of the prompt sets.
+
+    Raises
+    ------
+    NandError
+        Naming the first difference.
+    """
+    encoded = {(name, text) for name, text, kind in features if kind == "add"}
+    if other := sorted(encoded ^ set(texts)):
+        raise NandError(f"artifacts/text_features.parquet: not that of the settings ({'/'.join(other[0])}); {FIRST}")
+    for one in (one for found in held.values() for one in found):
+        path = prompts / one.class_name / f"{one.name}.json"
+        wanted = one.phrases or settings.explicit.get(one.class_name, {}).get(one.text)
+        if not path.is_file() or (wanted and list(wanted) != read_json(path)["phrases"]):
+            raise NandError(f"{path}: not that of the settings; {FIRST}")
+    for name in sorted({*held, *effect["class"]}):
+        for detector in detectors:
+            rows = effect[(effect["class"] == name) & (effect["detector"] == detector)]
+            added = set(rows.loc[rows["added"], "group"])
+            if bool(len(rows)) != (name in held) or added != {one.group for one in held.get(name, ())} - {""}:
+                raise NandError(f"results/normalities.parquet: not that of the settings ({name}); {FIRST}")

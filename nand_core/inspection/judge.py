@@ -1,0 +1,102 @@
+"""Scores of new images before and after a class's normalities: what the pipeline does to its test images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from nand_core.detectors.base import Detector
+from nand_core.normality import image_score, resize_maps, suppress, suppression_map, union
+from nand_core.settings import SuppressionSettings
+from nand_core.vlm.features import ImageFeatures
+
+if TYPE_CHECKING:
+    from nand_core.vlm.encoder import VLM
+
+Vector = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A normality as the encoder is asked about it: its text and the unit text features of Eq. 4."""
+
+    text: str
+    f_add: Vector
+    f_nor: Vector
+    others: tuple[Vector, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One image's scores, and its map A_final (256, 256) float32 (Eq. 6)."""
+
+    score_before: float
+    score_after: float
+    adapted: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One fitted detector of a class with all normalities that the class has now.
+
+    Attributes:
+        vlm: the shared encoder, loaded on first use.
+        alpha: strength of the suppression.
+        threshold_before, threshold_after: scores above these raise an alarm.
+    """
+
+    name: str
+    detector: Detector
+    vlm: Callable[[], VLM]
+    normalities: tuple[Asked, ...]
+    suppression: SuppressionSettings
+    alpha: float
+    threshold_before: float
+    threshold_after: float
+
+    def __call__(self, ids: Sequence[str], images: Sequence[Image.Image]) -> list[Verdict]:
+        """The verdicts on RGB images; without normalities the scores after are those before."""
+        batch = Batch(ids, images, self.vlm)
+        anomaly = resize_maps(self.detector.maps(batch))
+        adapted = anomaly
+        if self.normalities:
+            adapted = suppress(anomaly, union([self._suppression(batch, one) for one in self.normalities]), self.alpha)
+        before, after = image_score(anomaly).tolist(), image_score(adapted).tolist()
+        # A copy each: one map that is kept must not keep the batch.
+        return [Verdict(*found) for found in zip(before, after, (one.numpy().copy() for one in adapted), strict=True)]
+
+    @torch.no_grad()
+    def _suppression(self, batch: Batch, asked: Asked) -> torch.Tensor:
+        vlm = self.vlm()
+        f_add, f_nor = (torch.tensor(vector, device=vlm.device) for vector in (asked.f_add, asked.f_nor))
+        others = torch.tensor(asked.others, device=vlm.device) if asked.others else None
+        layers = [tokens.to(vlm.device) for tokens in batch.features().layers]
+        return suppression_map(layers, vlm.linear, f_add, f_nor, vlm.logit_scale, self.suppression, others).cpu()
+
+
+class Batch:
+    """Decoded images as detectors take them (``nand_core.detectors.base.ImageBatch``); encoded at most once."""
+
+    def __init__(self, ids: Sequence[str], images: Sequence[Image.Image], vlm: Callable[[], VLM]) -> None:
+        self.ids, self._images, self._vlm = ids, images, vlm
+
+    def images(self) -> list[Image.Image]:
+        """The RGB images."""
+        return list(self._images)
+
+    def features(self) -> ImageFeatures:
+        """Their encoding by the shared encoder, on the CPU."""
+        return self._features
+
+    @cached_property
+    def _features(self) -> ImageFeatures:
+        vlm = self._vlm()
+        found = vlm.encode_images(torch.stack([vlm.preprocess(image) for image in self._images]))
+        return ImageFeatures(tuple(layer.cpu() for layer in found.layers), found.pooled.cpu())
