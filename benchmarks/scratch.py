@@ -17,7 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("dvc.yaml", "prefect.toml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+FILES = ("dvc.yaml", "prefect.toml", "prefect.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 PACKAGES = ("nand_core", "tasks", "flows")
 # Whoever would leave the machine gets a refused connection.
 DEAD_PROXY = "http://127.0.0.1:9"

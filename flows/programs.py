@@ -1,0 +1,81 @@
+"""Programs that a deployed flow runs: their lines in the flow's log, their mistakes as errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from prefect import State, Task, get_run_logger
+from prefect.client.schemas import TaskRun
+
+from nand_core.errors import NandError
+from nand_core.processes import end_tree
+
+KEPT = 20
+"""Last lines of a program that its error repeats."""
+
+
+class ProgramFailed(Exception):
+    """A program ended with an error that it did not call the user's mistake: another try may help."""
+
+
+def program(module: str, *arguments: str, hours: float = 1.0) -> list[str]:
+    """Run ``python -m module arguments`` in the checkout; returns its lines.
+
+    Raises
+    ------
+    NandError
+        With what a line ``error: ...`` of the program says: a mistake that no further try will mend.
+    ProgramFailed
+        For every other failure, and after ``hours``; the program's whole tree of processes is ended.
+    """
+    logger = get_run_logger()
+    name = " ".join([module.removesuffix("_core.cli"), *arguments])
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        end_tree(process)
+
+    clock = threading.Timer(3600 * hours, stop)
+    clock.start()
+    lines: list[str] = []
+    try:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            logger.info("%s", lines[-1])
+        process.wait()
+    except BaseException:
+        end_tree(process)
+        raise
+    finally:
+        clock.cancel()
+    if late.is_set():
+        raise ProgramFailed(f"{name}: not ended within {hours:g} hours")
+    if process.returncode:
+        _fail(name, process.returncode, lines)
+    return lines
+
+
+def _fail(name: str, status: int, lines: Sequence[str]) -> None:
+    mistakes = [line for line in lines if line.startswith("error: ")]
+    if mistakes:
+        raise NandError(f"{name}: {mistakes[-1].removeprefix('error: ')}")
+    last = "\n".join(deque(lines, KEPT))
+    raise ProgramFailed(f"{name}: exit status {status}\n{last}")
+
+
+def may_help(task: Task, run: TaskRun, state: State) -> bool:
+    """Whether another try of a task may help (Prefect's ``retry_condition_fn``): not after a user's mistake."""
+    return not isinstance(state.data, NandError)
