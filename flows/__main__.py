@@ -68,9 +68,11 @@ def main(arguments: list[str]) -> int:
     name, *rest = arguments
     try:
         require_room(Path(".nand"))  # Prefect makes its home in it (prefect.toml), but no parent of it
-        load_params(Path("params.yaml"))
+        settings = load_params(Path("params.yaml")).run
         from prefect.exceptions import ParameterBindError, ParameterTypeError
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        from flows.runners import task_runner
 
         stage = getattr(importlib.import_module(f"flows.{name}"), name)  # takes seconds, in which the server starts
         if url := os.environ.get("PREFECT_API_URL"):
@@ -82,7 +84,7 @@ def main(arguments: list[str]) -> int:
         # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
         with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             try:
-                stage(*rest)
+                stage.with_options(task_runner=task_runner(settings))(*rest)
             except (ParameterBindError, ParameterTypeError) as error:
                 raise NandError(f"{name}: {error}") from error
     except NandError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
+from prefect import Flow, flow
 
 from flows.base_maps import base_maps
 from flows.dataset import dataset
@@ -12,6 +12,7 @@ from flows.demo_data import demo_data
 from flows.evaluate import evaluate
 from flows.prompts import prompts
 from flows.report import report
+from flows.runners import task_runner
 from flows.suppression import suppression
 from flows.text_features import text_features
 from nand_core.config import load_params
@@ -20,10 +21,14 @@ from nand_core.config import load_params
 @flow(name="pipeline")
 def pipeline(params: str = "params.yaml") -> None:
     """Every stage in order; items that nothing touched come from the cache."""
-    detectors = load_params(Path(params)).detectors
+    settings = load_params(Path(params))
+
+    def run(stage: Flow, *arguments: str) -> None:
+        stage.with_options(task_runner=task_runner(settings.run))(*arguments, params)
+
     for stage in (demo_data, dataset, prompts, text_features):
-        stage(params)
-    for detector in detectors:
-        base_maps(detector, params)
+        run(stage)
+    for detector in settings.detectors:
+        run(base_maps, detector)
     for stage in (suppression, evaluate, report):
-        stage(params)
+        run(stage)

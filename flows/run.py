@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Hashable, Iterator, Mapping
@@ -9,14 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+from uuid import UUID
 
 import pandas as pd
 from filelock import FileLock
 from prefect import Task, get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import as_completed
 from tqdm import tqdm
 
 from flows.record import StageCounts, record_stage
+from flows.runners import cancel
 from nand_core.artifacts.disk import TEMPORARY, refusals
 from nand_core.artifacts.remote import open_store
 from nand_core.artifacts.store import Record, Store
@@ -81,13 +85,15 @@ class Run:
         before = time.monotonic()
         cached_task = stored_in(made, self.work.store)
         futures = {key: cached_task.submit(spec, self.work) for key, spec in specs.items()}
+        names = {future: key for key, future in futures.items()}
         progress = _Progress(stage, len(specs))
         try:
             for future in as_completed(list(futures.values())):
                 future.wait()  # brings the final state over; asked before that, the server may lag behind
                 if not future.state.is_completed():
                     for other in futures.values():
-                        other.wrapped_future.cancel()
+                        cancel(other)
+                    get_run_logger().error("%s: item %s failed", stage, _named(names[future]))
                     future.result()
                 cached = future.state.name == "Cached"
                 counts.items += 1
@@ -132,14 +138,19 @@ def hold_store(store: Store) -> BinaryIO:
     return store.hold()
 
 
+def _named(key: Hashable) -> str:
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
 class _Progress:
-    """A bar in a terminal; a line about every tenth elsewhere."""
+    """A bar in a terminal; elsewhere a line now and then, and a progress artifact for Prefect's page."""
 
     def __init__(self, stage: str, total: int) -> None:
         self._stage, self._total, self._done, self._cached = stage, total, 0, 0
         self._bar = tqdm(total=total, desc=stage, unit="item", disable=not sys.stderr.isatty(), leave=False)
         self._logger = get_run_logger()
         self._started = self._last = time.monotonic()
+        self._artifact: UUID | None = None
 
     def step(self, cached: bool) -> None:
         self._done += 1
@@ -150,7 +161,19 @@ class _Progress:
             self._last = now
             left = (now - self._started) / self._done * (self._total - self._done)
             self._logger.info("%s: %d of %d items, about %.0f s left", self._stage, self._done, self._total, left)
+            self._show()
+
+    def _show(self) -> None:
+        """Stages that end within seconds show nothing."""
+        percent = 100 * self._done / self._total
+        if self._artifact is None:
+            key = f"progress-{re.sub('[^a-z0-9]+', '-', self._stage)}"
+            self._artifact = create_progress_artifact(percent, key=key, description=f"{self._stage}: items done")
+        else:
+            update_progress_artifact(self._artifact, percent)
 
     def close(self) -> None:
         self._bar.close()
+        if self._artifact is not None:
+            self._show()
         self._logger.info("%s: %d of %d items (%d from the cache)", self._stage, self._done, self._total, self._cached)

@@ -64,6 +64,11 @@ class RunSettings(Settings):
 
     Attributes:
         shard: most images encoded as one cached item.
+        runner: what runs the items: threads of one process, which share a loaded model, or the processes of a local
+            Dask or Ray, which load one each.
+        workers: items at once.
     """
 
     shard: int = Field(32, ge=1, le=4096)
+    runner: Literal["threads", "dask", "ray"] = "threads"
+    workers: int = Field(2, ge=1, le=256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ class Work:
     _loaded: dict[str, VLM] = field(default_factory=dict, repr=False)
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    def __reduce__(self) -> tuple:
+        """A process that is sent items keeps one for all of them, and with it the loaded encoder."""
+        return _of_process, (self.params.model_dump_json(), self.root, self.store)
+
     def vlm(self, detector: str | None = None) -> VLM:
         """The shared encoder, or the one that a detector asks for; loaded once."""
         from nand_core.vlm.encoder import load_vlm  # takes seconds, and cached items never need it
@@ -45,6 +50,11 @@ class Work:
             if name not in self._loaded:
                 self._loaded[name] = load_vlm(settings)
             return self._loaded[name]
+
+
+@lru_cache(maxsize=1)
+def _of_process(params: str, root: Path, store: Store) -> Work:
+    return Work(Params.model_validate_json(params), root, store)
 
 
 def encoder_key(settings: EncoderSettings) -> dict[str, object]:

@@ -1,0 +1,51 @@
+"""Where a stage's items run: ``run.runner`` of the settings. No result depends on it."""
+
+from __future__ import annotations
+
+import os
+
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from nand_core.errors import NandError
+from nand_core.settings import RunSettings
+
+
+def task_runner(settings: RunSettings) -> TaskRunner:
+    """Threads that share one loaded model, or ``workers`` processes of Dask or Ray with one each, on this machine.
+
+    A flow inside another uses the cluster of that one: to start it takes seconds.
+
+    Raises
+    ------
+    NandError
+        When the runner's package is not installed.
+    """
+    if settings.runner == "threads":
+        return ThreadPoolTaskRunner(max_workers=settings.workers)
+    try:
+        if settings.runner == "dask":
+            from prefect_dask import DaskTaskRunner
+
+            if outer := getattr(getattr(FlowRunContext.get(), "task_runner", None), "client", None):
+                return DaskTaskRunner(address=outer.scheduler.address)
+            cluster = {"n_workers": settings.workers, "threads_per_worker": 1}
+            return DaskTaskRunner(cluster_kwargs={**cluster, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"})
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        from prefect_ray import RayTaskRunner
+    except ImportError as error:
+        name = settings.runner
+        raise NandError(f"run.runner: {name} is not installed ({error}); pip install 'nand[{name}]'") from error
+    return RayTaskRunner(init_kwargs={"num_cpus": settings.workers, "include_dashboard": False})
+
+
+def cancel(future: PrefectFuture) -> None:
+    """Drop an item that has not begun yet."""
+    waiting = future.wrapped_future
+    if hasattr(waiting, "cancel"):
+        waiting.cancel()
+    else:
+        import ray
+
+        ray.cancel(waiting)
