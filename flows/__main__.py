@@ -25,7 +25,7 @@ STAGES = (
     "evaluate",
     "report",
     "normality",
-    "inspect",
+    "inspection",
     "pipeline",
 )
 SERVER_PATIENCE = 180.0

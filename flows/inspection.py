@@ -29,7 +29,7 @@ MOST = 32
 
 
 @flow(name="inspect")
-def inspect(
+def inspection(
     folder: str = "inspection", detector: str = "", params: str = "params.yaml", settle: float = 5.0
 ) -> dict[str, int]:
     """Give every image of ``<folder>/inbox/<class>/`` a row and an overlay, until none is left that is complete.

@@ -29,7 +29,7 @@ SETTLE = "600"
 
 
 def inspection(folder: str = "inspection", detector: str = "") -> list[str]:
-    return [sys.executable, "-m", "flows", "inspect", folder, detector, "params.yaml", SETTLE]
+    return [sys.executable, "-m", "flows", "inspection", folder, detector, "params.yaml", SETTLE]
 
 
 @pytest.fixture(scope="module")
