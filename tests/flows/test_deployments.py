@@ -117,7 +117,7 @@ def test_all_deployments_run_to_the_end_and_a_schedule_fires_by_itself(served: S
         assert "| april_gan | thread | 2 |" in served.artifact("add-normality-effect")
 
         inbox = project.folder / "inspection/inbox/carpet"
-        inbox.mkdir(parents=True)
+        inbox.mkdir(parents=True, exist_ok=True)
         image = next((project.folder / "data/demo/carpet/test/thread").glob("*.png"))
         shutil.copy(image, inbox / "new.png")
         completed(served.run("inspect/inspect"))
