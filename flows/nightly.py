@@ -12,7 +12,7 @@ from flows.programs import may_help, program
 from flows.shown import show
 from flows.versions import git
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)]
+Name = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=100)]
 
 
 @task(retries=1, retry_delay_seconds=60, retry_condition_fn=may_help)

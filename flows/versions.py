@@ -53,6 +53,7 @@ def push(remote: str) -> None:
         get_run_logger().info("no DVC remote: nothing is pushed")
         return
     earlier = ["--all-commits"] if UNPUSHED.exists() else []
+    UNPUSHED.parent.mkdir(exist_ok=True)
     UNPUSHED.touch()
     program("dvc", "push", *(["--remote", remote] if remote else []), *earlier)
     UNPUSHED.unlink()
