@@ -347,7 +347,7 @@ SCENARIOS: dict[str, tuple[Callable[[Bench, int], Iterator[Row]], int, int]] = {
     "nothing": (nothing, 3, 1),
     "change": (one_change, 2, 1),
     "formula": (formula, 4, 1),
-    "group": (killed_group, 50, 3),
+    "group": (killed_group, 50, 2),
     "dvc": (killed_dvc, 10, 1),
     "corruption": (corruption, 200, 10),
     "checkout": (checkout, 2, 1),
