@@ -19,8 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cache_faults import PARAMS
-from benchmarks.scratch import Scratch
+from benchmarks.scratch import PARAMS, Scratch
 from flows.__main__ import wait_for_server
 from nand_core.server import local_server
 

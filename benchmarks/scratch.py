@@ -26,6 +26,23 @@ DROPPED = ("PREFECT_", "NAND_", "PYTHONDONTWRITEBYTECODE")
 COUNTS = re.compile(r"- (\S+): (\d+) of \d+ items \((\d+) from the cache\)")
 
 
+PARAMS = {
+    "dataset": {
+        "kind": "demo",
+        "root": "data/demo",
+        "classes": ["carpet"],
+        "demo": {"train_good": 4, "test_good": 4, "per_type": 2},
+    },
+    "encoder": {"device": "cpu"},
+    "prompts": {"provider": "auto"},
+    "detectors": {"april_gan": {"kind": "april_gan"}, "patchcore": {"kind": "patchcore", "coreset": 0.1}},
+    "suppression": {"dilation": 37, "competing": True},
+    "evaluation": {"bootstrap": 50},
+    "report": {"gallery": 1},
+}
+"""Settings of a demo with one class that runs in seconds."""
+
+
 def offline_environment() -> dict[str, str]:
     """This process's environment without settings of Prefect and of NAND, and with no way out of the machine."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from benchmarks.cache_faults import Row
+from benchmarks.cache_faults.trials import Row
 from benchmarks.scratch import ROOT
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.cache_faults import PARAMS
-from benchmarks.scratch import Scratch, executed
+from benchmarks.scratch import PARAMS, Scratch, executed
 from flows.__main__ import wait_for_server
 from nand_core.processes import end_tree
 from nand_core.server import local_server

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import pickle
+import multiprocessing
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cache_faults import PARAMS
-from benchmarks.scratch import Scratch, executed
+from benchmarks.scratch import PARAMS, Scratch, executed
 from flows.__main__ import wait_for_server
 from flows.runners import task_runner
 from nand_core.artifacts.store import Store
@@ -64,5 +63,6 @@ def test_a_runner_that_is_not_installed_is_named(runner: str, monkeypatch: pytes
 def test_a_process_keeps_one_loaded_encoder_for_all_items(tmp_path: Path) -> None:
     params = Params.model_validate({**PARAMS, "encoder": {"device": "cpu"}})
     work = Work(params, Path(params.dataset.root), Store(root=tmp_path))
-    first, second = (pickle.loads(pickle.dumps(work)) for _ in range(2))  # its own bytes, as between Dask's processes
+    here, there = multiprocessing.Pipe()  # as between a runner's processes
+    first, second = (here.send(work) or there.recv() for _ in range(2))
     assert first is second and first.params == params and first.store == work.store

@@ -1,149 +1,20 @@
-"""Faults against the cache: ``python -m benchmarks.cache_faults [--scale full|short] [--seed N] [--only NAME ...]``.
-
-A small demo pipeline is changed, killed, damaged and run several times at once. After every trial its artifacts and
-results must be, byte for byte, those of a clean run of the same settings, code and data; items that were finished must
-not be computed again. Exit status 1 if any result was wrong; the last line is the summary.
-"""
+"""What is done to the project: each scenario yields its lines of the table."""
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
-import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 from PIL import Image, ImageOps
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.scratch import Scratch, executed, kill_group
-from flows.__main__ import wait_for_server
-from nand_core.server import local_server
-
-PARAMS = {
-    "dataset": {
-        "kind": "demo",
-        "root": "data/demo",
-        "classes": ["carpet"],
-        "demo": {"train_good": 4, "test_good": 4, "per_type": 2},
-    },
-    "encoder": {"device": "cpu"},
-    "prompts": {"provider": "auto"},
-    "detectors": {"april_gan": {"kind": "april_gan"}, "patchcore": {"kind": "patchcore", "coreset": 0.1}},
-    "suppression": {"dilation": 37, "competing": True},
-    "evaluation": {"bootstrap": 50},
-    "report": {"gallery": 1},
-}
-PIPELINE = (sys.executable, "-m", "flows", "pipeline")
-REPRO = (sys.executable, "-m", "nand_core.cli", "repro")
-FORMULA = ("nand_core/normality.py", "anomaly * (1 - alpha * suppression)", "anomaly * (1 - 0.5 * alpha * suppression)")
-
-
-@dataclass
-class Row:
-    """One line of the table; ``least`` is the least number of items that had to be computed."""
-
-    scenario: str
-    tried: int = 0
-    wrong: int = 0
-    executed: int = 0
-    least: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    def judge(self, what: str, right: bool, computed: int = 0, least: int | None = None) -> None:
-        """Count one trial; more items than ``least`` are wrong too, where it is given."""
-        self.tried += 1
-        self.executed += computed
-        self.least += computed if least is None else least
-        faults = [] if right else ["wrong result"]
-        if least not in (None, computed):
-            faults.append(f"{computed} items for {least}")
-        if faults:
-            self.wrong += 1
-            self.notes.append(f"{what}: {', '.join(faults)}")
-
-
-class Bench:
-    """The project under test, a second one for clean runs, and what those gave."""
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.project = Scratch(folder / "project", copy.deepcopy(PARAMS))
-        self.clean = Scratch(folder / "clean", copy.deepcopy(PARAMS))
-        self._known: dict[str, tuple[dict[str, str], int]] = {}
-        for scratch in (self.project, self.clean):
-            scratch.create()
-
-    def expected(self) -> tuple[dict[str, str], int]:
-        """Digests of a clean run of the project's present state, and how many items it took."""
-        state = self._state()
-        if state not in self._known:
-            self.clean.forget()
-            for name in ("nand_core", "data"):
-                shutil.rmtree(self.clean.folder / name, ignore_errors=True)
-                if (self.project.folder / name).exists():
-                    shutil.copytree(self.project.folder / name, self.clean.folder / name)
-            self.clean.params = copy.deepcopy(self.project.params)
-            said = succeeded(self.clean.pipeline())
-            self._known[state] = self.clean.digests(), sum(executed(said).values())
-        return self._known[state]
-
-    def _state(self) -> str:
-        images = sorted((self.project.folder / "data").rglob("*.png"))
-        code = self.project.folder / FORMULA[0]
-        return json.dumps([self.project.params, [hash(p.read_bytes()) for p in images], hash(code.read_bytes())])
-
-    def right(self) -> bool:
-        """Whether artifacts and results are those of a clean run."""
-        return self.project.digests() == self.expected()[0]
-
-    def settle(self) -> None:
-        """Run to the end, whatever was there."""
-        succeeded(self.project.pipeline())
-
-    def judge_ended(
-        self,
-        row: Row,
-        what: str,
-        processes: Sequence[subprocess.Popen],
-        least: int | None = None,
-        others: Sequence[Scratch] = (),
-    ) -> None:
-        """Wait for runs that were started and judge them together; shows what a failed one said.
-
-        ``others`` are projects whose results must be the same.
-        """
-        outputs = [process.communicate()[0] for process in processes]
-        failed = [output for process, output in zip(processes, outputs, strict=True) if process.returncode]
-        for output in failed:
-            print(f"{what}: a run failed:\n{output[-3000:]}", flush=True)
-        right = not failed and self.right() and all(one.digests() == self.expected()[0] for one in others)
-        row.judge(what, right, sum(sum(executed(output).values()) for output in outputs), least)
-
-    def run(self, row: Row, what: str, least: int | None = None) -> dict[str, int]:
-        """One run of the flow, judged."""
-        counts = executed(succeeded(self.project.pipeline()))
-        row.judge(what, self.right(), sum(counts.values()), least)
-        return counts
-
-
-def succeeded(said: subprocess.CompletedProcess) -> str:
-    """What a run printed; RuntimeError if it failed."""
-    if said.returncode:
-        raise RuntimeError(f"a run failed:\n{said.stdout[-3000:]}{said.stderr[-3000:]}")
-    return said.stdout + said.stderr
+from benchmarks.cache_faults.trials import FORMULA, PIPELINE, REPRO, Bench, Row, succeeded
+from benchmarks.scratch import PARAMS, Scratch, executed, kill_group
 
 
 def nothing(bench: Bench, times: int) -> Iterator[Row]:
@@ -353,49 +224,3 @@ SCENARIOS: dict[str, tuple[Callable[[Bench, int], Iterator[Row]], int, int]] = {
     "checkout": (checkout, 2, 1),
     "once": (at_once, 3, 1),
 }
-
-
-@contextmanager
-def served(bench: Bench) -> Iterator[None]:
-    """One Prefect server for all runs."""
-    with local_server(bench.project.folder.parent / "prefect", bench.project.environment) as url:
-        wait_for_server(url)
-        for scratch in (bench.project, bench.clean):
-            scratch.environment["PREFECT_API_URL"] = url
-        yield
-
-
-def main() -> int:
-    """Run the scenarios in a random order and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=("full", "short"), default="short")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", choices=list(SCENARIOS), default=list(SCENARIOS))
-    chosen = parser.parse_args()
-    console = Console(width=120)
-    table = Table(title="Faults against the cache")
-    for name in ("scenario", "tried", "wrong", "executed", "least", "notes"):
-        table.add_column(name, justify="left" if name in ("scenario", "notes") else "right")
-    tried = wrong = 0
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="nand-faults-") as folder:
-        bench = Bench(Path(folder), chosen.seed)
-        with served(bench):
-            order = list(chosen.only)
-            bench.random.shuffle(order)
-            for name in order:
-                scenario, full, short = SCENARIOS[name]
-                bench.project.params = copy.deepcopy(PARAMS)
-                for row in scenario(bench, full if chosen.scale == "full" else short):
-                    print(f"{row.scenario}: {row.wrong} wrong of {row.tried}", *row.notes, sep="\n  ", flush=True)
-                    cells = (row.tried, row.wrong, row.executed, row.least)
-                    table.add_row(row.scenario, *map(str, cells), "; ".join(row.notes[:4]))
-                    tried, wrong = tried + row.tried, wrong + row.wrong
-    console.print(table)
-    print(f"{wrong} wrong of {tried} trials, {time.monotonic() - started:.0f} s, seed {chosen.seed}")
-    return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    os.environ.pop("PREFECT_API_URL", None)
-    sys.exit(main())

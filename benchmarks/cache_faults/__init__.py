@@ -1,0 +1,1 @@
+"""Faults against the cache: a small pipeline is changed, killed and damaged; its results must stay right."""
