@@ -228,7 +228,7 @@ def test_one_inspection_at_a_time(tmp_path):
         assert third
 
 
-@pytest.mark.parametrize("folder", ["", ".", "/tmp/x", "../x", "a/../../x", ".nand", "artifacts", "results/x", "a\n"])
+@pytest.mark.parametrize("folder", ["", ".", "/x", "../x", "a/../../x", ".nand", "artifacts", "results/x", "a\n"])
 def test_a_folder_outside_is_refused(folder):
     with pytest.raises(NandError, match="folder: .* cannot hold an inspection"):
         below_checkout(folder)

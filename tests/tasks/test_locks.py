@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import pickle
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -128,6 +128,8 @@ def test_a_copy_shares_the_locks(locks):
 
 def test_a_pickled_manager_holds_nothing_of_its_own(locks):
     locks.acquire_lock("key", "a")
-    sent = pickle.loads(pickle.dumps(locks))
+    here, there = multiprocessing.Pipe()
+    here.send(locks)
+    sent = there.recv()
     assert sent.is_locked("key") and not sent.is_lock_holder("key", "a")
     assert not sent.acquire_lock("key", "b", acquire_timeout=0)
