@@ -11,12 +11,10 @@ from pydantic import Field
 
 from flows import versions
 from flows.evaluate import NORMALITIES
-from flows.nightly import Name
+from flows.parameters import ClassName, Line, Name
 from flows.programs import may_help, program
 from nand_core.operating import effect_summary
-
-ClassName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]+$", min_length=1, max_length=100)]
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$", min_length=1, max_length=200)]
+from nand_core.report.tables import markdown_table
 
 
 @task(retries=1, retry_delay_seconds=60, retry_condition_fn=may_help)
@@ -45,7 +43,7 @@ def add_normality(
     add(class_name, text, phrases)
     effect = pd.read_parquet(NORMALITIES)
     create_markdown_artifact(
-        table(effect_summary(effect[effect["class"] == class_name])),
+        alarms_table(effect_summary(effect[effect["class"] == class_name])),
         key="add-normality-effect",
         description=f"{class_name}: {text} is normal",
     )
@@ -54,11 +52,11 @@ def add_normality(
     versions.push(remote)
 
 
-def table(summary: pd.DataFrame) -> str:
+def alarms_table(summary: pd.DataFrame) -> str:
     """``effect_summary`` as Markdown: alarms of each kind of image before and after."""
-    lines = ["| detector | images of | images | alarms before | alarms now |", "|---|---|---:|---:|---:|"]
-    for row in summary.to_dict("records"):
-        kind = f"{row['kind']} (normal now)" if row["added"] else row["kind"]
-        counts = f"{row['images']} | {row['alarms_before']} | {row['alarms_after']}"
-        lines.append(f"| {row['detector']} | {kind} | {counts} |")
-    return "\n".join(lines) + "\n"
+    rows = (
+        [row["detector"], f"{row['kind']} (normal now)" if row["added"] else row["kind"]]
+        + [row["images"], row["alarms_before"], row["alarms_after"]]
+        for row in summary.to_dict("records")
+    )
+    return markdown_table(["detector", "images of", "images", "alarms before", "alarms now"], rows, text_columns=2)

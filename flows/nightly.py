@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from prefect import flow, task
-from pydantic import Field
 
 from flows import versions
+from flows.parameters import Address, Hours, Name
 from flows.programs import may_help, program
-from flows.shown import show
-from flows.versions import git
-
-Name = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=100)]
+from flows.summary import publish_summary
+from nand_core.checkout import git
 
 
 @task(retries=1, retry_delay_seconds=60, retry_condition_fn=may_help)
@@ -27,8 +23,8 @@ def nightly(
     save_commit: bool = False,
     tag: Name = "",
     git_remote: Name = "",
-    report: Annotated[str, Field(pattern="^(https?://|$)")] = "",
-    hours: Annotated[float, Field(gt=0, le=168)] = 8.0,
+    report: Address = "",
+    hours: Hours = 8.0,
 ) -> None:
     """Pull, reproduce, show, commit and push.
 
@@ -44,7 +40,7 @@ def nightly(
     """
     versions.pull(remote)
     reproduce(hours)
-    show("nightly", version(), report)
+    publish_summary(version(), report)
     if save_commit:
         versions.commit("Results of the nightly run")
     if tag:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Sequence
 
 from prefect import State, Task, get_run_logger
@@ -72,7 +71,7 @@ def _fail(name: str, status: int, lines: Sequence[str]) -> None:
     mistakes = [line for line in lines if line.startswith("error: ")]
     if mistakes:
         raise NandError(f"{name}: {mistakes[-1].removeprefix('error: ')}")
-    last = "\n".join(deque(lines, KEPT))
+    last = "\n".join(lines[-KEPT:])
     raise ProgramFailed(f"{name}: exit status {status}\n{last}")
 
 

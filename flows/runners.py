@@ -28,8 +28,9 @@ def task_runner(settings: RunSettings) -> TaskRunner:
         if settings.runner == "dask":
             from prefect_dask import DaskTaskRunner
 
-            if outer := getattr(getattr(FlowRunContext.get(), "task_runner", None), "client", None):
-                return DaskTaskRunner(address=outer.scheduler.address)
+            outer = FlowRunContext.get()
+            if outer and isinstance(outer.task_runner, DaskTaskRunner):
+                return DaskTaskRunner(address=outer.task_runner.client.scheduler.address)
             cluster = {"n_workers": settings.workers, "threads_per_worker": 1}
             return DaskTaskRunner(cluster_kwargs={**cluster, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"})
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

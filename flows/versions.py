@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from prefect import get_run_logger, task
 from prefect.tasks import exponential_backoff
 
 from flows.programs import may_help, program
+from nand_core.checkout import DVC_LOCK, git
 from nand_core.errors import NandError
 
-LOCK = Path("dvc.lock")
 UNPUSHED = Path(".nand/unpushed")
 """There while some run's results have not reached the remote."""
 
@@ -20,14 +19,6 @@ UNPUSHED = Path(".nand/unpushed")
 network = task(
     retries=3, retry_delay_seconds=exponential_backoff(10), retry_jitter_factor=0.5, retry_condition_fn=may_help
 )
-
-
-def git(*arguments: str) -> str:
-    """What git says; NandError if it fails."""
-    said = subprocess.run(["git", *arguments], capture_output=True, text=True)
-    if said.returncode:
-        raise NandError(f"git {arguments[0]}: {' '.join((said.stderr or said.stdout).split())}")
-    return said.stdout.strip()
 
 
 @network
@@ -42,7 +33,7 @@ def pull(remote: str) -> None:
     where = ["--remote", remote] if remote else []
     if data := git("ls-files", "*.dvc").splitlines():
         program("dvc", "pull", "--allow-missing", *where, *data)
-    if LOCK.exists():
+    if DVC_LOCK.exists():
         program("dvc", "pull", "--allow-missing", "--force", *where, "dvc.yaml")
 
 
@@ -70,7 +61,7 @@ def has_remote(remote: str) -> bool:
 @task
 def commit(message: str) -> None:
     """Commit ``params.yaml`` and ``dvc.lock``, if they changed."""
-    files = ["params.yaml", str(LOCK)]
+    files = ["params.yaml", str(DVC_LOCK)]
     if git("status", "--porcelain", "--", *files):
         git("add", "--", *files)
         git("commit", "--quiet", "--message", message, "--", *files)

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from ruamel.yaml import YAML, YAMLError
 
 from nand_core.artifacts.disk import refusals
+from nand_core.errors import NandError
 
 DVC_LOCK = Path("dvc.lock")
 DVC_RUNNING = Path(".dvc/tmp/rwlock")
@@ -38,13 +39,23 @@ def one_run(state: Path) -> Iterator[None]:
         lock.release()
 
 
+def git(*arguments: str) -> str:
+    """What git says; NandError if it fails or is not there."""
+    try:
+        said = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    except OSError as error:
+        raise NandError(f"git cannot be run ({error.strerror}); install it") from error
+    if said.returncode:
+        raise NandError(f"git {arguments[0]}: {' '.join((said.stderr or said.stdout).split())}")
+    return said.stdout.strip()
+
+
 def head() -> str:
     """The commit that is checked out, 40 hexadecimal digits; "" outside git."""
     try:
-        said = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True)
-    except OSError:
+        return git("rev-parse", "--verify", "HEAD")
+    except NandError:
         return ""
-    return said.stdout.strip() if said.returncode == 0 else ""
 
 
 def mend(state: Path) -> None:

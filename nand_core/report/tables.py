@@ -23,7 +23,7 @@ def markdown_tables(auroc: pd.DataFrame, level: float, operating: pd.DataFrame |
         header += [f"{rate.replace('_', ' ')} %" for rate in RATES]
         rows = rows.merge(operating, on=["detector", "class", "group"], how="left", validate="one_to_one")
     tables = {
-        f"{detector}.md": _markdown(
+        f"{detector}.md": markdown_table(
             header,
             (
                 [r["class"], r["group"], _number(r["auroc_before"]), _number(r["auroc_after"])]
@@ -35,7 +35,7 @@ def markdown_tables(auroc: pd.DataFrame, level: float, operating: pd.DataFrame |
         )
         for detector, found in rows.groupby("detector")
     }
-    tables["summary.md"] = _markdown(
+    tables["summary.md"] = markdown_table(
         ["detector", "before", "after", "gain", "groups", "groups worse"],
         (
             [detector, _number(f["auroc_before"]), _number(f["auroc_after"]), _signed(f["gain"])]
@@ -76,7 +76,8 @@ def _with_gain(auroc: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(gain=rows["auroc_after"] - rows["auroc_before"])
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int) -> str:
+    """A Markdown table; the first ``text_columns`` columns are set left, the numbers behind them right."""
     rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
     lines = [header, rule, *rows]
     return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)

@@ -15,7 +15,7 @@ from prefect.states import Failed
 
 from flows import versions
 from flows.programs import ProgramFailed, may_help, program
-from flows.shown import changes
+from flows.summary import changed_rows
 from nand_core.errors import NandError
 
 
@@ -125,10 +125,10 @@ def test_a_program_says_whether_another_try_may_help(tmp_path: Path, monkeypatch
 def test_what_changed_since_the_last_run_is_listed() -> None:
     rows = [("april_gan", "carpet", group, 70.0, 80.0) for group in ("hole", "thread")]
     before = pd.DataFrame(rows, columns=["detector", "class", "group", "auroc_before", "auroc_after"])
-    assert changes(None, before) == "There was none.\n"
-    assert changes(before, before) == "Every figure is the same.\n"
+    assert changed_rows(None, before) == "There was none.\n"
+    assert changed_rows(before, before) == "Every figure is the same.\n"
     now = before.assign(auroc_after=[80.0, 85.0])
     now = pd.concat([now, now.iloc[:1].assign(group="stain")])
-    text = changes(before, now)
+    text = changed_rows(before, now)
     assert "| april_gan | carpet | thread | 70.0, 80.0 | 70.0, 85.0 |" in text
     assert "| april_gan | carpet | stain | - | 70.0, 80.0 |" in text and "hole" not in text
