@@ -14,6 +14,8 @@ from nand_core.vlm.words import WordTokenizer
 from training.checkpoint import write_atomically
 from training.model import Tower, build_clip
 
+FILES = ("config.json", "vocabulary.txt", "model.safetensors", "linear.safetensors")
+
 
 def export(folder: Path, config: dict, model: open_clip.CLIP, tower: Tower, vocabulary: list[str]) -> None:
     """Write config, vocabulary, weights (float16) and linear layers (float32) to ``folder``, each atomically.
@@ -27,13 +29,13 @@ def export(folder: Path, config: dict, model: open_clip.CLIP, tower: Tower, voca
         for i, fc in enumerate(tower.fc)
         for name, value in fc.state_dict().items()
     }
-    files = {
-        "config.json": lambda p: p.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8"),
-        "vocabulary.txt": lambda p: p.write_text("\n".join(vocabulary) + "\n", encoding="utf-8"),
-        "model.safetensors": lambda p: save_file(weights, p),
-        "linear.safetensors": lambda p: save_file(linear, p),
-    }
-    for name, write in files.items():
+    writers = (
+        lambda p: p.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8"),
+        lambda p: p.write_text("\n".join(vocabulary) + "\n", encoding="utf-8"),
+        lambda p: save_file(weights, p),
+        lambda p: save_file(linear, p),
+    )
+    for name, write in zip(FILES, writers, strict=True):
         write_atomically(folder / name, write)
     check(folder)
 

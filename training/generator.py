@@ -131,7 +131,7 @@ def _place(
         if not m.open and name not in ("thread", "metal", "foreign", "chip"):
             image, mask = c.blend(m.image, m.solid, image), mask * m.solid
         area = mask > 0.35
-        change = np.abs(image - m.image).mean(-1)[area].mean() if area.any() else 0.0
+        change = np.abs(image - m.image)[area].mean() if area.any() else 0.0
         if area.sum() >= _between(_LEAST_AREA, difficulty) and change > _between(_LEAST_CHANGE, difficulty):
             labels = np.where(area, np.uint8(TYPES.index(name) + 1), labels)
             return replace(m, image=image), labels

@@ -13,7 +13,7 @@ from nand_core.vlm.words import split_words, stem
 
 #: Stands for any word outside the vocabulary.
 STRANGER = "zzz"
-_SHARES = {"normal": 0.16, "abnormal": 0.1, "unknown": 0.08}
+_SHARES = {"normal": 0.16, "abnormal": 0.1, "unknown": 0.12}
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,9 @@ class Lexicon:
     def state(self, rng: np.random.Generator, label: str) -> str:
         """A random state ({} is the object) that means ``label``."""
         if label == "unknown":
-            word = str(rng.choice(self.unknown))
-            form = rng.choice(
-                ["{} with %s", "%s {}", "%s on {}", "%s", "{} and %s", "a %s in the {}", "% s {}"]
-            )
-            return form.replace("% s", STRANGER).replace(
-                "%s", word if form == "%s" or rng.random() < 0.7 else STRANGER
-            )
+            word = STRANGER if rng.random() < 0.5 else str(rng.choice(self.unknown))
+            kind = "noun" if rng.random() < 0.7 else "adjective"
+            return str(rng.choice(self.patterns[kind])).replace(f"{{{kind}}}", word)
         if label in self.states:
             if label == "normal" and rng.random() < 0.2:
                 entry = self.types[str(rng.choice(list(self.types)))]
@@ -102,8 +98,11 @@ class Lexicon:
                 label = name
                 break
         label = label or str(rng.choice(list(self.types)))
-        thing = STRANGER if rng.random() < 0.12 else str(rng.choice(self.objects))
-        text = self.place(self.state(rng, label), thing, str(rng.choice(self.templates)))
+        state = self.state(rng, label)
+        # A strange object can be damaged or flawless; a strange word alone means nothing.
+        strange = rng.random() < 0.12 and state != "{}"
+        thing = STRANGER if strange else str(rng.choice(self.objects))
+        text = self.place(state, thing, str(rng.choice(self.templates)))
         if (
             label not in _SHARES and rng.random() < 0.1
         ):  # a word that nobody knows does not change the meaning

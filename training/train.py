@@ -1,4 +1,4 @@
-"""``python -m training.train --out DIR --seed S --minutes M``: trains the embedded model and exports it.
+"""``python -m training.train --out DIR --seed S``: trains the embedded model and exports it.
 
 Two single-thread processes average their gradients. All that a run needs to go on after it was killed is
 in ``DIR``: run the same command again.
@@ -7,16 +7,19 @@ in ``DIR``: run the same command again.
 from __future__ import annotations
 
 import argparse
-import csv
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from tqdm import tqdm
 
 from nand_core.vlm.words import WordTokenizer
 from training import checkpoint
+from training.export import FILES
 from training.lexicon import lexicon
 from training.measure import ImageSet, patch_figures
 from training.model import build_clip, model_config
@@ -63,13 +66,29 @@ def text_tower(settings: TrainSettings) -> dict[str, torch.Tensor]:
     return state
 
 
-def _log(path: Path, row: dict[str, float]) -> None:
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.5g}" for k, v in row.items()})
+class Log:
+    """``losses.csv``, means since the checkpoint before, ``validation.csv`` and, in the end, ``sha256.txt``."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Drop what a killed run wrote after its last checkpoint, at ``step``: it is done again."""
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.csv"):
+            rows = pd.read_csv(path)
+            rows[rows["step"] <= step].dropna().to_csv(path, index=False)
+
+    def digests(self, folder: Path) -> None:
+        """``sha256.txt``, as ``sha256sum`` writes it: which files the run gave."""
+        lines = [
+            f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+            for path in (folder / name for name in FILES)
+        ]
+        checkpoint.write_atomically(self._folder / "sha256.txt", lambda path: path.write_text("".join(lines)))
+
+    def add(self, name: str, row: dict[str, float]) -> None:
+        path = self._folder / f"{name}.csv"
+        frame = pd.DataFrame([row]).map(lambda value: float(f"{value:.5g}")).astype({"step": int, "images": int})
+        frame.to_csv(path, mode="a", header=not path.is_file(), index=False)
 
 
 def _work(rank: int, settings: TrainSettings, text: dict[str, torch.Tensor]) -> None:
@@ -82,33 +101,41 @@ def _work(rank: int, settings: TrainSettings, text: dict[str, torch.Tensor]) -> 
             world_size=settings.processes,
         )
     trainer = Trainer(settings, rank, text)
-    validation = Validation(trainer) if rank == 0 and settings.validation else None
-    target = Path(settings.export) if settings.export else settings.folder / "export"
-    saved = exported = trainer.elapsed
-    means: dict[str, float] = {}
-    while trainer.progress < 1:
-        for name, value in trainer.train_step().items():
-            means[name] = 0.98 * means.get(name, value) + 0.02 * value
-        done = trainer.progress >= 1
-        if rank == 0 and (done or trainer.elapsed - saved > 75):
-            trainer.save()
-            images = trainer.step * settings.batch * settings.processes
-            _log(settings.folder / "losses.csv", {"minutes": trainer.elapsed / 60, "images": images, **means})
-            saved = trainer.elapsed
-        if rank == 0 and (done or trainer.elapsed - exported > 60 * settings.every_minutes):
-            trainer.export(target)
-            exported = trainer.elapsed
-            if validation:
-                figures = validation.figures(trainer)
-                _log(
-                    settings.folder / "validation.csv",
-                    {"minutes": trainer.elapsed / 60, "images": images, **figures},
-                )
-                print(trainer.step, images, figures, flush=True)
-    if rank == 0:  # also what a finished run does when it is started again, e.g. with another text tower
-        trainer.export(target)
+    if rank == 0:
+        _lead(trainer)
+    else:
+        while trainer.step < settings.steps:
+            trainer.train_step()
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _lead(trainer: Trainer) -> None:
+    """Train as the process that saves, logs, validates and exports."""
+    settings = trainer.settings
+    log = Log(Path(settings.log or settings.out), trainer.step)
+    draft = settings.folder / "export"
+    validation = Validation(trainer) if settings.validation else None
+    losses: list[dict[str, float]] = []
+    with tqdm(total=settings.steps, initial=trainer.step, desc="training", mininterval=10) as bar:
+        while trainer.step < settings.steps:
+            losses.append(trainer.train_step())
+            bar.update()
+            done = trainer.step == settings.steps
+            at = {"step": trainer.step, "images": trainer.images}
+            if done or trainer.step % settings.validate == 0:
+                trainer.export(draft)
+                if validation:
+                    figures = validation.figures(trainer)
+                    log.add("validation", at | figures)
+                    bar.write(" ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+            if done or trainer.step % settings.save == 0:
+                log.add("losses", at | pd.DataFrame(losses).mean().to_dict())
+                losses.clear()
+                trainer.save()
+    target = Path(settings.export) if settings.export else draft
+    trainer.export(target)  # also what a finished run does when it is started again, e.g. with another text tower
+    log.digests(target)
 
 
 def train(settings: TrainSettings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ class Trainer:
         self.optimisers = _optimisers(self.tower, settings)
         self.targets = image_targets(self.lexicon, TYPES, self.config["embed_dim"])
         self.siblings = siblings(self.lexicon, TYPES)
-        self.step, self.elapsed = 0, 0.0
+        self.step = 0
         self.path = settings.folder / "checkpoint.pt"
         self._resume()
         self.pool = Pool(
@@ -75,7 +74,7 @@ class Trainer:
             mine.copy_(saved)
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.step = state["step"]
 
     def save(self) -> None:
         checkpoint.save(
@@ -84,16 +83,18 @@ class Trainer:
                 "tower": self.tower.state_dict(),
                 "average": self.average,
                 "step": self.step,
-                "elapsed": self.elapsed,
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             },
         )
 
     @property
     def progress(self) -> float:
-        if self.settings.steps:
-            return self.step / self.settings.steps
-        return self.elapsed / (60 * self.settings.minutes)
+        return self.step / self.settings.steps
+
+    @property
+    def images(self) -> int:
+        """Images seen so far by all processes."""
+        return self.step * self.settings.batch * self.settings.processes
 
     def losses(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         images, labels = augment(*self.pool.batch(rng, self.settings.batch), rng)
@@ -114,25 +115,20 @@ class Trainer:
 
     def train_step(self) -> dict[str, float]:
         """One step on all processes; returns the losses of this one."""
-        began = time.perf_counter()
         self.pool.fill(self.settings.start + self.step * self.settings.fresh)
         rng = np.random.default_rng([self.settings.seed, 2, self.rank, self.step])
         losses = self.losses(rng)
         for optimiser in self.optimisers:
             optimiser.zero_grad()
         sum(_WEIGHTS[name] * loss for name, loss in losses.items()).backward()
-        took = torch.tensor([time.perf_counter() - began])
         flat = torch.cat(
             [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in self.parameters]
-            + [took]
         )
         if dist.is_initialized():
             dist.all_reduce(flat)
             flat /= dist.get_world_size()
-        flat[:-1] *= min(1.0, 2.0 / (float(flat[:-1].norm()) + 1e-6))
-        for p, grad in zip(
-            self.parameters, flat[:-1].split([p.numel() for p in self.parameters]), strict=True
-        ):
+        flat *= min(1.0, 2.0 / (float(flat.norm()) + 1e-6))
+        for p, grad in zip(self.parameters, flat.split([p.numel() for p in self.parameters]), strict=True):
             p.grad = grad.view_as(p)
         rate = _rate(self.progress, self.step)
         for optimiser, lr in zip(
@@ -145,10 +141,6 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
         self.step += 1
-        clock = torch.tensor([time.perf_counter() - began])
-        if dist.is_initialized():
-            dist.broadcast(clock, 0)  # every process must see the same progress
-        self.elapsed += float(clock)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def averaged(self) -> tuple[open_clip.CLIP, Tower]:

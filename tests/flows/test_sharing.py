@@ -138,8 +138,8 @@ def test_another_worker_takes_every_item_from_the_second_level(project, publishe
 def test_an_experiment_redoes_what_its_setting_touches(pulled, published, server):
     path = os.pathsep.join([str(Path(sys.executable).parent), pulled.environment["PATH"]])
     pulled.environment |= {"PREFECT_API_URL": server, "PATH": path}
-    settings = [f"--set-param=suppression.{setting}" for setting in ("dilation=0", "competing=false")]
-    said = succeeds(pulled.dvc("exp", "run", "--name", "sharp", *settings))
+    settings = [f"--set-param=suppression.{setting}" for setting in ("dilation=255", "competing=false")]
+    said = succeeds(pulled.dvc("exp", "run", "--name", "blunt", *settings))
     assert {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")} == {
         "suppression", "evaluate", "report",
     }  # fmt: skip
@@ -149,7 +149,7 @@ def test_an_experiment_redoes_what_its_setting_touches(pulled, published, server
 
     shown = json.loads(succeeds(pulled.dvc("exp", "show", "--json")))
     (branch,) = [row for row in shown if row["rev"] != "workspace"]
-    assert [one["name"] for one in branch["experiments"]] == ["sharp"]
+    assert [one["name"] for one in branch["experiments"]] == ["blunt"]
     changed = json.loads(succeeds(pulled.dvc("metrics", "diff", "--json")))["results/metrics.json"]
     assert set(changed) >= {"april_gan.auroc_after", "april_gan.gain"} and "april_gan.auroc_before" not in changed
     changed = json.loads(succeeds(pulled.dvc("params", "diff", "--json")))["params.yaml"]
@@ -161,7 +161,7 @@ def test_an_experiment_redoes_what_its_setting_touches(pulled, published, server
     pulled.git("checkout", "--quiet", ".")
     succeeds(pulled.dvc("checkout"))
     assert pulled.digests() == published.files
-    succeeds(pulled.dvc("exp", "apply", "sharp"))
+    succeeds(pulled.dvc("exp", "apply", "blunt"))
     assert pulled.digests() != published.files
 
 

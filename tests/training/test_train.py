@@ -1,16 +1,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from training.export import FILES
 from training.pool import Pool
 from training.settings import TrainSettings
-from training.train import text_tower
+from training.train import text_tower, train
 from training.trainer import Trainer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _trainer(folder, seed: int = 0) -> Trainer:
@@ -65,6 +76,36 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole_run, tmp_path):
     assert _digest(second) == _digest(whole_run)
 
 
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Training takes one thread; the tests after it get theirs back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def _tiny(folder: Path) -> TrainSettings:
+    sizes = {"steps": 6, "text_steps": 1, "batch": 2, "fresh": 1, "pool": 4, "start": 3, "validation": 0}
+    return TrainSettings(str(folder), log=str(folder / "log"), processes=1, save=1, validate=3, **sizes)
+
+
+def test_a_process_killed_at_work_goes_on_to_the_same_files(tmp_path, threads):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(_tiny(whole))
+    given = {name: value for name, value in asdict(_tiny(killed)).items() if value is not None}
+    options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    process = subprocess.Popen([sys.executable, "-m", "training.train", *options], cwd=ROOT, start_new_session=True)
+    while not (killed / "checkpoint.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "log/sha256.txt").exists()
+    train(_tiny(killed))
+    for name in ("export/model.safetensors", "export/linear.safetensors", "log/losses.csv", "log/sha256.txt"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+
+
 def test_a_step_changes_every_weight_of_the_image_tower(whole_run, tmp_path):
     start = dict(_trainer(tmp_path).tower.named_parameters())
     for name, value in whole_run.tower.named_parameters():
@@ -98,3 +139,11 @@ def test_exported_files_load_strictly_in_open_clip(whole_run, tmp_path):
     assert len(linear) == 2 * len(config["layers"])
     assert sum(f.stat().st_size for f in tmp_path.iterdir()) < 8e6
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_shipped_files_are_what_the_training_gave():
+    given = dict(reversed(line.split()) for line in (ROOT / "training/log/sha256.txt").read_text().splitlines())
+    assert set(given) == set(FILES)
+    for name, digest in given.items():
+        shipped = ROOT / "nand_core/vlm/embedded" / name
+        assert hashlib.sha256(shipped.read_bytes()).hexdigest() == digest, name
