@@ -12,10 +12,8 @@ from flows.report import report
 from flows.run import ARTIFACTS
 from flows.suppression import suppression
 from flows.text_features import text_features
-from nand_core.config import load_params
 from nand_core.report.inputs import read_json
 from nand_core.vlm import encoder  # noqa: F401 - needed in any case, and loaded while the server starts
-from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 
 
 @flow(name="normality")
@@ -27,17 +25,15 @@ def normality(class_name: str, name: str = "", params: str = "params.yaml") -> N
     """
     prompts.fn(params, class_name)
     if name:
-        describe(ARTIFACTS / "prompts" / class_name / f"{name}.json", params)
+        describe(ARTIFACTS / "prompts" / class_name / f"{name}.json")
     for stage in (text_features, suppression, evaluate, report):
         stage.fn(params, class_name)
 
 
-def describe(path: Path, params: str) -> None:
-    """Print a prompt set's phrases, where they come from, and words of them that the text tower does not know."""
+def describe(path: Path) -> None:
+    """Print a prompt set's phrases and where they come from."""
     made = read_json(path)
     source = " ".join(str(made[key]) for key in ("provider", "model") if made[key])
     print(f"{made['class']}, {made['group']!r}: {len(made['phrases'])} phrases ({source})", flush=True)
     for phrase in made["phrases"]:
         print(f"  {phrase}", flush=True)
-    if unknown := unknown_words(load_tokenizer(load_params(Path(params)).encoder), " ".join(made["phrases"])):
-        print(f"warning: the text encoder does not know: {', '.join(dict.fromkeys(unknown))}", flush=True)

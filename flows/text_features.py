@@ -17,6 +17,7 @@ from nand_core.normalities import known_groups
 from nand_core.prompts.curated import curated_phrases
 from nand_core.prompts.rules import rule_phrases
 from nand_core.prompts.templates import abnormal_sentences, normal_sentences, sentences
+from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 from tasks.text_features import TextSpec
 from tasks.text_features import text_features as encode
 from tasks.work import encoder_key
@@ -33,10 +34,14 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
     """
     run = Run.start("text_features", Path(params))
     groups = known_groups(run.manifest)
+    tokenizer = load_tokenizer(run.params.encoder)
     said: dict[tuple[str, str, str], list[str]] = {}
     for where, one in texts(run, class_name).items():
-        path = ARTIFACTS / "prompts" / where[0] / f"{where[1]}.json"
-        said[*where, "add"] = sentences(json.loads(path.read_text(encoding="utf-8"))["phrases"])
+        phrases = json.loads((ARTIFACTS / "prompts" / where[0] / f"{where[1]}.json").read_text("utf-8"))["phrases"]
+        if unknown := unknown_words(tokenizer, " ".join(phrases)):
+            words = ", ".join(dict.fromkeys(unknown))
+            print(f"warning: {'/'.join(where)}: the text encoder does not know: {words}", flush=True)
+        said[*where, "add"] = sentences(phrases)
         # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
         if one is None:
             said[*where, "known"] = sentences(curated_phrases(*where) or rule_phrases(*where, COMPETITOR_PHRASES))

@@ -53,7 +53,8 @@ def unchanged(project: Project, server: str) -> State:
 def phrased(project: Project, unchanged: State) -> State:
     """Other phrases for one group."""
     class_name, group = PHRASED
-    project.params["prompts"]["explicit"] = {class_name: {group: ["loose thread on carpet", "carpet with a scratch"]}}
+    phrases = ["loose thread on carpet", "a zorkly scratch on carpet"]
+    project.params["prompts"]["explicit"] = {class_name: {group: phrases}}
     return project.run()
 
 

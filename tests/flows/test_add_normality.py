@@ -235,7 +235,7 @@ def test_phrases_of_ones_own_leave_the_groups_maps_alone(project, added, phrased
 
 
 def test_words_that_the_model_does_not_know_are_named(project, phrased):
-    assert "warning: the text encoder does not know: zorkly" in phrased.said.stdout
+    assert "the text encoder does not know: zorkly" in phrased.said.stdout
     page = (project.folder / "results/report/normalities.html").read_text()
     assert "Words that the text encoder does not know: zorkly" in page
 

@@ -136,6 +136,7 @@ def test_other_phrases_redo_their_group_alone(first, phrased):
     }
     changed = (first.rows() != phrased.rows()).any(axis=1)
     assert set(changed[changed].index) <= {(detector, *PHRASED) for detector in DETECTORS}
+    assert "warning: carpet/thread: the text encoder does not know: zorkly" in phrased.said.stdout
     assert phrased.files["results/scores.parquet"] != first.files["results/scores.parquet"]
 
 
