@@ -66,11 +66,12 @@ def executed(said: str) -> dict[str, int]:
 
 @dataclass
 class Scratch:
-    """The project; ``params`` is written anew before every run."""
+    """The project; ``params`` is written anew before every run, which may take ``patience`` seconds."""
 
     folder: Path
     params: dict[str, Any]
     environment: dict[str, str] = field(default_factory=offline_environment)
+    patience: float = 600
 
     def create(self) -> None:
         """Copy the code (an edit during a run must not reach half of its stages) and commit it."""
@@ -85,7 +86,7 @@ class Scratch:
 
     def call(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=self.patience
         )
 
     def git(self, *arguments: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nand_core.datasets.demo.photograph import GOOD, MATERIALS, Photograph, Subject, draw
+from nand_core.datasets.demo.photograph import GOOD, MATERIALS, Materials, Photograph, Subject, draw
 from nand_core.datasets.settings import DemoSettings
 from nand_core.errors import NandError
 
@@ -30,9 +30,9 @@ RECORD = "demo.json"
 Progress = Callable[[int, int], None]
 
 
-def subjects(settings: DemoSettings) -> Iterator[Subject]:
+def subjects(settings: DemoSettings, materials: Materials = MATERIALS) -> Iterator[Subject]:
     """Every picture of the data set, in order, without drawing it."""
-    for class_name, (_, defects) in MATERIALS.items():
+    for class_name, (_, defects) in materials.items():
         counts = [("train", GOOD, settings.train_good), ("test", GOOD, settings.test_good)]
         counts += [("test", defect, settings.per_type) for defect in defects]
         for split, defect, count in counts:

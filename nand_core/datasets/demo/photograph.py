@@ -23,7 +23,10 @@ _SPECK = 5
 
 Defect = Callable[[Surface, Random], Array]
 
-MATERIALS: Mapping[str, tuple[Callable[[Random, int], Surface], Mapping[str, Defect]]] = MappingProxyType(
+Materials = Mapping[str, tuple[Callable[[Random, int], Surface], Mapping[str, Defect]]]
+"""Class -> how its undamaged surface is drawn, and its defects by type."""
+
+MATERIALS: Materials = MappingProxyType(
     {
         "carpet": (
             textures.carpet,
@@ -97,10 +100,10 @@ class Photograph:
     mask: NDArray[np.bool_] | None = None
 
 
-def draw(subject: Subject, seed: int, size: int) -> Photograph:
+def draw(subject: Subject, seed: int, size: int, materials: Materials = MATERIALS) -> Photograph:
     """Draw one picture of ``size`` pixels a side. It depends on nothing but the arguments."""
     material, camera_rng, defect_rng = _generators(subject, seed)
-    texture, defects = MATERIALS[subject.class_name]
+    texture, defects = materials[subject.class_name]
     surface = texture(material, 2 * size)
     camera = Camera.draw(camera_rng, size)
     clean = camera.expose(surface.rgb)

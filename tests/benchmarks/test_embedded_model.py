@@ -1,0 +1,41 @@
+"""What the shipped encoder reaches, on half of the demo's images: the bench's own way, with margin for the smaller set.
+
+The figures of the whole demo are in the encoder's model card.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+import pytest
+
+from benchmarks.embedded_model import Figures, about, demo_figures, held_out, mean_gain, phrases
+
+GAIN = {"april_gan": 11, "patchcore": 7, "patchcore_random": 5, "winclip_0": 7, "winclip_1": 7}
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    folder = tmp_path_factory.mktemp("embedded")
+    return demo_figures(folder, without=("winclip_5",), train_good=16, test_good=8, per_type=5)
+
+
+@pytest.fixture(scope="module")
+def own(figures: Figures) -> pd.Series:
+    return mean_gain(figures.auroc())
+
+
+def test_every_detector_gains(own: pd.Series) -> None:
+    assert set(own.index) == set(GAIN)
+    assert not {name: gain for name, gain in own.items() if gain < GAIN[name]}
+
+
+def test_phrases_kept_out_of_training_keep_half_of_the_gain(figures: Figures, own: pd.Series) -> None:
+    said = phrases(held_out)
+    assert all(said[name][defect] for name in said for defect in said[name])
+    assert (mean_gain(figures.auroc(said)) >= own / 2).all()
+
+
+def test_a_word_that_means_no_defect_changes_little(figures: Figures, own: pd.Series) -> None:
+    assert mean_gain(figures.auroc(phrases(partial(about, "sunshine")))).abs().max() <= 1.5
