@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,12 +20,9 @@ from nand_core.datasets.demo.paint import (
     smoothstep,
 )
 from nand_core.datasets.demo.photograph import Materials
-from nand_core.datasets.demo.textures import Mesh
+from nand_core.datasets.demo.textures import Mesh, lamp, woven
 
-
-def _lamp(rng: Random) -> tuple[float, float]:
-    angle = rng.normal(-0.25 * np.pi, 0.3)
-    return float(np.cos(angle)), float(np.sin(angle))
+_lamp = partial(lamp, angle=-0.25 * np.pi, spread=0.3)  # from the upper right
 
 
 def denim(rng: Random, n: int) -> Surface:
@@ -72,19 +69,18 @@ def concrete(rng: Random, n: int) -> Surface:
 def sieve(rng: Random, n: int) -> Mesh:
     """Upright square mesh of dark wires over a pale backing."""
     tilt = rng.normal(0, 0.03)
-    backing = plain(n, (0.70, 0.69, 0.64))
-    mesh = Mesh(
-        rgb=backing,
+    return woven(
+        rng,
+        n,
         light=_lamp(rng),
         angles=(tilt, np.pi / 2 + tilt),
-        pitch=0.095 * rng.uniform(0.95, 1.05),
+        pitch=0.095,
         radius=0.0150,
-        phases=tuple(rng.uniform(0, 1, 2)),
-        waver=(0.025 * noise(rng, n, 0.25), 0.025 * noise(rng, n, 0.25)),
-        metal=0.62 + 0.05 * noise(rng, n, 0.02),
-        backing=shade(backing, 1 + 0.05 * noise(rng, n, 0.3) + 0.02 * noise(rng, n, 0.012)),
+        waver=0.025,
+        metal=(0.62, 0.05),
+        backing=plain(n, (0.70, 0.69, 0.64)),
+        clouds=0.05,
     )
-    return replace(mesh, rgb=mesh.weave())
 
 
 MATERIALS: Materials = {

@@ -25,15 +25,15 @@ from nand_core.datasets.demo.paint import (
 )
 
 
-def _lamp(rng: Random) -> tuple[float, float]:
-    """Direction of the light: from the upper left, give or take."""
-    angle = rng.normal(-0.75 * np.pi, 0.25)
+def lamp(rng: Random, angle: float = -0.75 * np.pi, spread: float = 0.25) -> tuple[float, float]:
+    """Direction of the light, ``angle`` give or take: from the upper left unless told."""
+    angle = rng.normal(angle, spread)
     return float(np.cos(angle)), float(np.sin(angle))
 
 
 def carpet(rng: Random, n: int) -> Surface:
     """Grey-beige woven carpet: staggered rows of slanted yarn loops, each of its own tone."""
-    light = _lamp(rng)
+    light = lamp(rng)
     x, y = coordinates(n, rng.normal(0, 0.05))
     rows = 24 * rng.uniform(0.94, 1.06)
     v = y * rows + 0.12 * noise(rng, n, 0.15) + rng.uniform(0, 1)
@@ -67,12 +67,12 @@ def wood(rng: Random, n: int) -> Surface:
     edge = (wide - n) // 2
     tone = np.asarray(tone)[edge : edge + n, edge : edge + n]
     rgb = mix(plain(n, (0.77, 0.58, 0.39)), (0.47, 0.28, 0.15), np.clip(tone + 0.15, 0, 1))
-    return Surface(rgb, _lamp(rng))
+    return Surface(rgb, lamp(rng))
 
 
 def leather(rng: Random, n: int) -> Surface:
     """Brown grained leather: rounded pebbles of uneven size between dark creases, slightly glossy."""
-    light = _lamp(rng)
+    light = lamp(rng)
     x, y = coordinates(n, rng.uniform(-0.3, 0.3))
     cells = 25 * rng.uniform(0.9, 1.1)
     u = x * cells + 0.30 * noise(rng, n, 0.12)
@@ -115,7 +115,7 @@ def tile(rng: Random, n: int) -> Surface:
         ground = mix(ground, colour, opacity * smoothstep(rarity, rarity + 0.35, grains))
     x, _ = coordinates(n, rng.uniform(0, 2 * np.pi))
     gloss = 0.06 * bell(x - rng.uniform(0.2, 0.8), 0.25)
-    return Surface(shade(ground, 1 + 0.03 * noise(rng, n, 0.008)) + gloss[..., None], _lamp(rng))
+    return Surface(shade(ground, 1 + 0.03 * noise(rng, n, 0.008)) + gloss[..., None], lamp(rng))
 
 
 # of a wire family: where its wires are missing (n, n) in [0, 1]
@@ -184,19 +184,47 @@ class Mesh(Surface):
         return tone[..., None] * np.array((0.99, 1.0, 1.02), np.float32), cover
 
 
+def woven(
+    rng: Random,
+    n: int,
+    *,
+    light: tuple[float, float],
+    angles: tuple[float, float],
+    pitch: float,
+    radius: float,
+    waver: float,
+    metal: tuple[float, float],
+    backing: Array,
+    clouds: float,
+) -> Mesh:
+    """A mesh whose pitch, wires and backing vary from piece to piece; ``metal`` is their tone and how far it varies."""
+    tone, grain = metal
+    mesh = Mesh(
+        rgb=backing,
+        light=light,
+        angles=angles,
+        pitch=pitch * rng.uniform(0.95, 1.05),
+        radius=radius,
+        phases=tuple(rng.uniform(0, 1, 2)),
+        waver=(waver * noise(rng, n, 0.25), waver * noise(rng, n, 0.25)),
+        metal=tone + grain * noise(rng, n, 0.02),
+        backing=shade(backing, 1 + clouds * noise(rng, n, 0.3) + 0.02 * noise(rng, n, 0.012)),
+    )
+    return replace(mesh, rgb=mesh.weave())
+
+
 def grid(rng: Random, n: int) -> Mesh:
     """Woven steel mesh with diamond openings over a grey-green backing."""
     tilt = rng.normal(0, 0.035)
-    backing = plain(n, (0.23, 0.26, 0.27))
-    mesh = Mesh(
-        rgb=backing,
-        light=_lamp(rng),
+    return woven(
+        rng,
+        n,
+        light=lamp(rng),
         angles=(0.87 + tilt, -0.87 + tilt),
-        pitch=0.118 * rng.uniform(0.95, 1.05),
+        pitch=0.118,
         radius=0.0185,
-        phases=tuple(rng.uniform(0, 1, 2)),
-        waver=(0.03 * noise(rng, n, 0.25), 0.03 * noise(rng, n, 0.25)),
-        metal=1 + 0.06 * noise(rng, n, 0.02),
-        backing=shade(backing, 1 + 0.06 * noise(rng, n, 0.3) + 0.02 * noise(rng, n, 0.012)),
+        waver=0.03,
+        metal=(1, 0.06),
+        backing=plain(n, (0.23, 0.26, 0.27)),
+        clouds=0.06,
     )
-    return replace(mesh, rgb=mesh.weave())
