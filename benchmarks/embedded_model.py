@@ -7,7 +7,6 @@ out of training, and with words that mean no defect. tiles: real magnetic tiles.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Collection
@@ -18,10 +17,9 @@ from typing import Any
 
 import pandas as pd
 import torch
-from ruamel.yaml import YAML
 from safetensors.torch import save_file
 
-from benchmarks.scratch import ROOT, Scratch
+from benchmarks.scratch import ROOT, Scratch, profile
 from nand_core.datasets.demo import MATERIALS
 from nand_core.errors import NandError
 from nand_core.prompts.rules import rule_phrases
@@ -63,63 +61,41 @@ def random_patchcore(path: Path, coreset: float) -> dict[str, Any]:
     return {"kind": "patchcore", "variant": "anomalib", **backbone, **sizes}
 
 
-def profile(name: str) -> dict[str, Any]:
-    """A params file of the project, without a gallery."""
-    params = YAML(typ="safe").load((ROOT / "profiles" / name).read_text(encoding="utf-8"))
-    return params | {"report": {"gallery": 0}}
+def created(folder: Path, params: dict[str, Any]) -> Scratch:
+    project = Scratch(folder, params, patience=3600)
+    project.create()
+    return project
 
 
-class Figures:
-    """The pipeline of one data set in a folder of its own; what is asked again comes out of its cache."""
-
-    def __init__(self, folder: Path, params: dict[str, Any]) -> None:
-        self._project = Scratch(folder, params, patience=3600)
-        self._project.create()
-
-    def auroc(self, explicit: Explicit | None = None) -> pd.DataFrame:
-        """``results/auroc.parquet`` with ``gain``, for the phrases given or the project's own."""
-        self._project.params["prompts"] = {**self._project.params["prompts"], "explicit": explicit or {}}
-        said = self._project.pipeline()
-        assert said.returncode == 0, said.stdout[-2000:] + said.stderr[-2000:]
-        table = pd.read_parquet(self._project.folder / "results/auroc.parquet")
-        return table.assign(gain=table["auroc_after"] - table["auroc_before"])
-
-    def summary(self) -> dict[str, dict[str, float]]:
-        """``results/metrics.json`` of the last run."""
-        return json.loads((self._project.folder / "results/metrics.json").read_text(encoding="utf-8"))
+def gains(project: Scratch, explicit: Explicit | None = None) -> pd.Series:
+    """Mean gain of each detector, with the phrases given or the project's own."""
+    project.params["prompts"] = {**project.params["prompts"], "explicit": explicit or {}}
+    return pd.Series({name: row["gain"] for name, row in project.measured().items()})
 
 
-def demo_figures(folder: Path, without: Collection[str] = (), **dataset: int) -> Figures:
+def demo_project(folder: Path, without: Collection[str] = (), **dataset: int) -> Scratch:
     """The demo with its default settings, five detectors and PatchCore on random features."""
     params = profile("demo_five.yaml")
     params["detectors"]["patchcore_random"] = random_patchcore(folder / "random.safetensors", coreset=0.02)
     params["detectors"] = {name: one for name, one in params["detectors"].items() if name not in without}
     params["dataset"]["demo"] |= dataset
-    return Figures(folder / "demo", params)
+    return created(folder / "demo", params)
 
 
-def tiles_figures(folder: Path) -> Figures:
+def tiles_project(folder: Path) -> Scratch:
     """Magnetic tiles, five detectors; NandError where the photographs are not at hand."""
     params = profile("magnetic_tile.yaml")
     if not (ROOT / params["dataset"]["root"]).is_dir():
         raise NandError(f"tiles: {params['dataset']['root']} is not here; ask for the other parts by name")
     params["detectors"] = {**profile("demo_five.yaml")["detectors"], **params["detectors"]}
     params["dataset"]["root"] = str((ROOT / params["dataset"]["root"]).resolve())
-    return Figures(folder / "tiles", params)
+    return created(folder / "tiles", params)
 
 
-def summary_table(summary: dict[str, dict[str, float]]) -> str:
-    rows = (
-        [name, f"{row['auroc_before']:.1f}", f"{row['auroc_after']:.1f}", f"{row['gain']:+.1f}", row["groups_worse"]]
-        for name, row in summary.items()
-    )
-    return markdown_table(["detector", "before", "after", "gain", "groups worse"], rows, text_columns=1)
-
-
-def words_table(gains: dict[str, pd.Series]) -> str:
+def words_table(said: dict[str, pd.Series]) -> str:
     """Mean gain of each detector for each way to say it."""
-    detectors = list(next(iter(gains.values())).index)
-    rows = ([name, *(f"{found[detector]:+.2f}" for detector in detectors)] for name, found in gains.items())
+    detectors = list(next(iter(said.values())).index)
+    rows = ([name, *(f"{found[detector]:+.2f}" for detector in detectors)] for name, found in said.items())
     return markdown_table(["phrases", *detectors], rows, text_columns=1)
 
 
@@ -159,11 +135,6 @@ def images_per_second(count: int = 256) -> float:
     return count / (time.perf_counter() - began)
 
 
-def mean_gain(table: pd.DataFrame) -> pd.Series:
-    """Mean over groups, by detector."""
-    return table.groupby("detector", sort=False)["gain"].mean()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), help="all by default")
@@ -173,17 +144,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if {"demo", "words"} & set(parts):
-            figures = demo_figures(folder)
-            gains = {"the project's own": mean_gain(figures.auroc())}
-            print(summary_table(figures.summary()), flush=True)
+            demo = demo_project(folder)
+            said = {"the project's own": gains(demo)}
+            print((demo.folder / "results/tables/summary.md").read_text(encoding="utf-8"), flush=True)
         if "words" in parts:
-            gains["kept out of training"] = mean_gain(figures.auroc(phrases(held_out)))
+            said["kept out of training"] = gains(demo, phrases(held_out))
             for word in NONSENSE:
-                gains[f"about {word!r}"] = mean_gain(figures.auroc(phrases(partial(about, word))))
-            print(words_table(gains), flush=True)
+                said[f"about {word!r}"] = gains(demo, phrases(partial(about, word)))
+            print(words_table(said), flush=True)
         if "tiles" in parts:
-            print(tiles_table(tiles_figures(folder).auroc()))
-            plain = plain_auroc(folder / "tiles").items()
+            tiles = tiles_project(folder)
+            tiles.measured()
+            print(tiles_table(pd.read_parquet(tiles.folder / "results/auroc.parquet")))
+            plain = plain_auroc(tiles.folder).items()
             print("plain AUROC:", ", ".join(f"{name} {value:.1f}" for name, value in plain), flush=True)
     if "speed" in parts:
         print(f"{images_per_second():.0f} images/s, {torch.get_num_threads()} threads")

@@ -43,6 +43,12 @@ PARAMS = {
 """Settings of a demo with one class that runs in seconds."""
 
 
+def profile(name: str) -> dict[str, Any]:
+    """A params file of the project, without a gallery."""
+    params = YAML(typ="safe").load((ROOT / "profiles" / name).read_text(encoding="utf-8"))
+    return params | {"report": {"gallery": 0}}
+
+
 def offline_environment() -> dict[str, str]:
     """This process's environment without settings of Prefect and of NAND, and with no way out of the machine."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
@@ -116,6 +122,12 @@ class Scratch:
         """The pipeline's flow in one process, without DVC."""
         self.write_params()
         return self.call(sys.executable, "-m", "flows", "pipeline")
+
+    def measured(self) -> dict[str, dict[str, float]]:
+        """``results/metrics.json`` of a run of the pipeline that has to succeed."""
+        said = self.pipeline()
+        assert said.returncode == 0, said.stdout[-2000:] + said.stderr[-2000:]
+        return json.loads((self.folder / "results/metrics.json").read_text(encoding="utf-8"))
 
     def start(self, *command: str) -> subprocess.Popen:
         """A command at work, in a process group of its own."""
