@@ -20,7 +20,7 @@ from training.lexicon import Lexicon, lexicon
 from training.measure import ImageSet, normality_gain, patch_embeddings, patch_figures
 from training.model import Tower, build_clip
 from training.targets import image_targets
-from training.text import accuracy, state_features
+from training.text import accuracy, state_features, text_targets
 from training.textures import HELD_OUT
 
 SEED = 20_000_000
@@ -102,8 +102,9 @@ def report(folder: Path, count: int, difficulty: float) -> None:
         images = ImageSet.drawn(SEED, 6 * count, textures, difficulty=difficulty)
         kind, area = patch_figures(model.tower, images, targets)
         print(f"{name}: type accuracy {kind:.3f}, abnormal-patch AUROC {area:.3f}")
+    spoken = text_targets(words, model.tower, 6 * count)
     for held_out in (False, True):
-        right = accuracy(model.model, words, model.tokenizer, held_out)
+        right = accuracy(model.model, words, model.tokenizer, spoken, held_out)
         print(f"phrases {'held out' if held_out else 'trained'}: {right:.3f}")
     print("| class | added | before | after | dilated |\n|---|---|---|---|---|")
     means, worse = [], np.zeros(2, int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from nand_core.vlm.words import split_words, stem
 
 #: Stands for any word outside the vocabulary.
 STRANGER = "zzz"
+_VOWEL = re.compile(r"\ba (?=[aeiou])")
 _SHARES = {"normal": 0.16, "abnormal": 0.1, "unknown": 0.12}
 
 
@@ -42,7 +44,7 @@ class Lexicon:
         self.states = {"normal": tuple(data["normal"]), "abnormal": tuple(data["abnormal"])}
         self.without, self.unknown = tuple(data["normal_without"]), tuple(data["unknown"])
         self.patterns = {key: tuple(value) for key, value in data["patterns"].items()}
-        self.labels: tuple[str, ...] = ("normal", "abnormal", "unknown", *self.types)
+        self.labels: tuple[str, ...] = ("normal", "abnormal", *self.types, "unknown")
 
     @property
     def vocabulary(self) -> list[str]:
@@ -62,8 +64,8 @@ class Lexicon:
     def phrasings(self, name: str) -> list[str]:
         """Every phrasing of a type in training, as states with {} for the object."""
         entry = self.types[name]
-        made = [p.replace("{noun}", n) for p in self.patterns["noun"] for n in entry.nouns]
-        made += [p.replace("{adjective}", a) for p in self.patterns["adjective"] for a in entry.adjectives]
+        made = [_filled(p, "noun", n) for p in self.patterns["noun"] for n in entry.nouns]
+        made += [_filled(p, "adjective", a) for p in self.patterns["adjective"] for a in entry.adjectives]
         return [*entry.phrases, *made]
 
     def state(self, rng: np.random.Generator, label: str) -> str:
@@ -71,7 +73,8 @@ class Lexicon:
         if label == "unknown":
             word = STRANGER if rng.random() < 0.5 else str(rng.choice(self.unknown))
             kind = "noun" if rng.random() < 0.7 else "adjective"
-            return str(rng.choice(self.patterns[kind])).replace(f"{{{kind}}}", word)
+            state = _filled(str(rng.choice(self.patterns[kind])), kind, word)
+            return state.replace(f"a {STRANGER}", f"an {STRANGER}") if rng.random() < 0.3 else state
         if label in self.states:
             if label == "normal" and rng.random() < 0.2:
                 entry = self.types[str(rng.choice(list(self.types)))]
@@ -83,10 +86,8 @@ class Lexicon:
         if choice < 0.35:
             return str(rng.choice(entry.phrases))
         if choice < 0.6 and entry.adjectives:
-            return str(rng.choice(self.patterns["adjective"])).replace(
-                "{adjective}", str(rng.choice(entry.adjectives))
-            )
-        return str(rng.choice(self.patterns["noun"])).replace("{noun}", str(rng.choice(entry.nouns)))
+            return _filled(str(rng.choice(self.patterns["adjective"])), "adjective", str(rng.choice(entry.adjectives)))
+        return _filled(str(rng.choice(self.patterns["noun"])), "noun", str(rng.choice(entry.nouns)))
 
     def sentence(self, rng: np.random.Generator) -> tuple[str, int]:
         """A random training sentence and the index of its label."""
@@ -119,6 +120,10 @@ class Lexicon:
             if state.startswith(("a ", "the ")):
                 template = template.replace(article + "{}", "{}")
         return template.replace("{}", state)
+
+
+def _filled(pattern: str, kind: str, word: str) -> str:
+    return _VOWEL.sub("an ", pattern.replace(f"{{{kind}}}", word))
 
 
 @cache

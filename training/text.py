@@ -10,16 +10,31 @@ from torch import Tensor
 
 from nand_core.vlm.words import WordTokenizer
 from training.lexicon import Lexicon
-from training.targets import LOGIT_SCALE, text_targets
+from training.measure import ImageSet, patch_embeddings
+from training.model import Tower
+from training.targets import LOGIT_SCALE, known_targets, unknown_target
 
+_UNKNOWN_SEED = 30_000_000
 TEXT_TOWER = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
 
 
+def text_targets(lexicon: Lexicon, tower: Tower, images: int) -> Tensor:
+    """Targets (labels, dim) in the order of ``lexicon.labels``; "unknown" is found on fresh drawn images."""
+    known = known_targets(lexicon, tower.visual.proj.shape[1])
+    patches = patch_embeddings(tower, ImageSet.drawn(_UNKNOWN_SEED, images).pixels).flatten(0, 2)
+    return torch.cat([known, unknown_target(patches, known[0])[None]])
+
+
 def train_text(
-    model: open_clip.CLIP, lexicon: Lexicon, tokenizer: WordTokenizer, seed: int, steps: int, batch: int = 256
+    model: open_clip.CLIP,
+    lexicon: Lexicon,
+    tokenizer: WordTokenizer,
+    targets: Tensor,
+    seed: int,
+    steps: int,
+    batch: int = 256,
 ) -> None:
-    """Train the text tower of ``model`` in place; the image tower is left alone."""
-    targets = text_targets(lexicon, model.text_projection.shape[1])
+    """Train the text tower of ``model`` in place onto ``targets`` (labels, dim); the image tower is left alone."""
     parameters = [p for name, p in model.named_parameters() if name.startswith(TEXT_TOWER)]
     optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.02, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -50,10 +65,10 @@ def state_features(
 
 @torch.no_grad()
 def accuracy(
-    model: open_clip.CLIP, lexicon: Lexicon, tokenizer: WordTokenizer, held_out: bool, seed: int = 9
+    model: open_clip.CLIP, lexicon: Lexicon, tokenizer: WordTokenizer, targets: Tensor, held_out: bool, seed: int = 9
 ) -> float:
-    """Share of phrases whose feature (7 templates, three objects) is nearest to its type's target."""
-    targets, rng = text_targets(lexicon, model.text_projection.shape[1]), np.random.default_rng(seed)
+    """Share of phrases whose feature (7 templates, three objects) is nearest to its type's of ``targets``."""
+    rng = np.random.default_rng(seed)
     hits = []
     for name, entry in lexicon.types.items():
         known = lexicon.phrasings(name)

@@ -17,14 +17,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from tqdm import tqdm
 
-from nand_core.vlm.words import WordTokenizer
 from training import checkpoint
-from training.export import FILES
-from training.lexicon import lexicon
+from training.export import FILES, export
 from training.measure import ImageSet, patch_figures
-from training.model import build_clip, model_config
 from training.settings import TrainSettings
-from training.text import accuracy, train_text
+from training.text import accuracy, text_targets, train_text
 from training.textures import HELD_OUT
 from training.trainer import Trainer
 
@@ -46,24 +43,20 @@ class Validation:
         return dict(zip(names, (v for pair in values for v in pair), strict=True))
 
 
-def text_tower(settings: TrainSettings) -> dict[str, torch.Tensor]:
-    """State dict of a model whose text tower is trained; kept in ``DIR``."""
+def text_tower(settings: TrainSettings, trainer: Trainer) -> dict[str, torch.Tensor]:
+    """State dict of the finished model with its text tower trained, too; kept in ``DIR``."""
     path = settings.folder / "text.pt"
-    if (state := checkpoint.load(path)) is None:
-        torch.manual_seed(settings.seed)
-        words = lexicon()
-        tokenizer = WordTokenizer(words.vocabulary, 32)
-        model = build_clip(model_config(tokenizer.vocab_size))
-        train_text(model, words, tokenizer, settings.seed, settings.text_steps)
-        state = model.state_dict()
-        checkpoint.save(path, state)
-        if settings.validation:
-            print(
-                f"text: known phrases {accuracy(model, words, tokenizer, False):.3f}, "
-                f"held out {accuracy(model, words, tokenizer, True):.3f}",
-                flush=True,
-            )
-    return state
+    if (kept := checkpoint.load(path)) is not None and kept["step"] == trainer.step:
+        return kept["state"]
+    model, tower = trainer.averaged()
+    words, tokenizer = trainer.lexicon, trainer.tokenizer
+    targets = text_targets(words, tower, settings.unknown)
+    train_text(model, words, tokenizer, targets, settings.seed, settings.text_steps)
+    checkpoint.save(path, {"step": trainer.step, "state": model.state_dict()})
+    if settings.validation:
+        known, held_out = (accuracy(model, words, tokenizer, targets, held) for held in (False, True))
+        print(f"text: known phrases {known:.3f}, held out {held_out:.3f}", flush=True)
+    return model.state_dict()
 
 
 class Log:
@@ -91,7 +84,7 @@ class Log:
         frame.to_csv(path, mode="a", header=not path.is_file(), index=False)
 
 
-def _work(rank: int, settings: TrainSettings, text: dict[str, torch.Tensor]) -> None:
+def _work(rank: int, settings: TrainSettings) -> None:
     torch.set_num_threads(1)
     if settings.processes > 1:
         dist.init_process_group(
@@ -100,53 +93,58 @@ def _work(rank: int, settings: TrainSettings, text: dict[str, torch.Tensor]) -> 
             rank=rank,
             world_size=settings.processes,
         )
-    trainer = Trainer(settings, rank, text)
+    trainer = Trainer(settings, rank)
     if rank == 0:
         _lead(trainer)
     else:
-        while trainer.step < settings.steps:
+        while trainer.step < settings.total:
             trainer.train_step()
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def _lead(trainer: Trainer) -> None:
-    """Train as the process that saves, logs, validates and exports."""
+    """Train as the process that saves, logs and validates."""
     settings = trainer.settings
     log = Log(Path(settings.log or settings.out), trainer.step)
-    draft = settings.folder / "export"
     validation = Validation(trainer) if settings.validation else None
     losses: list[dict[str, float]] = []
-    with tqdm(total=settings.steps, initial=trainer.step, desc="training", mininterval=10) as bar:
-        while trainer.step < settings.steps:
+    with tqdm(total=settings.total, initial=trainer.step, desc="training", mininterval=10) as bar:
+        while trainer.step < settings.total:
             losses.append(trainer.train_step())
             bar.update()
-            done = trainer.step == settings.steps
+            done = trainer.step == settings.total
             at = {"step": trainer.step, "images": trainer.images}
-            if done or trainer.step % settings.validate == 0:
-                trainer.export(draft)
-                if validation:
-                    figures = validation.figures(trainer)
-                    log.add("validation", at | figures)
-                    bar.write(" ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+            if validation and (done or trainer.step % settings.validate == 0):
+                figures = validation.figures(trainer)
+                log.add("validation", at | figures)
+                bar.write(" ".join(f"{k} {v:.3f}" for k, v in figures.items()))
             if done or trainer.step % settings.save == 0:
                 log.add("losses", at | pd.DataFrame(losses).mean().to_dict())
                 losses.clear()
                 trainer.save()
-    target = Path(settings.export) if settings.export else draft
-    trainer.export(target)  # also what a finished run does when it is started again, e.g. with another text tower
-    log.digests(target)
+
+
+def _finish(settings: TrainSettings) -> None:
+    """The text tower, which needs the finished image tower, and the files."""
+    torch.set_num_threads(1)
+    trainer = Trainer(settings, 0)
+    model, tower = trainer.averaged()
+    model.load_state_dict(text_tower(settings, trainer))
+    target = Path(settings.export or settings.folder / "export")
+    export(target, trainer.config, model, tower, trainer.lexicon.vocabulary)
+    Log(Path(settings.log or settings.out), trainer.step).digests(target)
 
 
 def train(settings: TrainSettings) -> None:
     """Train, or go on with the run in ``settings.out``, and export the model."""
     settings.folder.mkdir(parents=True, exist_ok=True)
-    text = text_tower(settings)
     (settings.folder / "rendezvous").unlink(missing_ok=True)
     if settings.processes > 1:
-        mp.spawn(_work, (settings, text), settings.processes)
+        mp.spawn(_work, (settings,), settings.processes)
     else:
-        _work(0, settings, text)
+        _work(0, settings)
+    _finish(settings)
 
 
 def _parse() -> TrainSettings:

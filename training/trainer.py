@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import open_clip
 import torch
@@ -12,7 +10,6 @@ import torch.distributed as dist
 from nand_core.vlm.words import WordTokenizer
 from training import checkpoint
 from training.augment import augment
-from training.export import export
 from training.generator import TYPES
 from training.lexicon import lexicon
 from training.losses import patch_labels, patch_loss, token_loss
@@ -25,9 +22,9 @@ from training.windows import draw_views, draw_windows, majority
 _WEIGHTS = {"classes": 1.0, "focal": 2.0, "dice": 0.5, "pairs": 4.0, "image": 0.1, "window": 0.2}
 
 
-def _rate(progress: float, step: int) -> float:
-    """Warm-up over 50 steps, constant, linear to zero over the last 40 %."""
-    return min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (1 - progress) / 0.4))
+def _rate(step: int, length: int, height: float) -> float:
+    """Of a cycle: warm-up over 50 steps, constant, linear to zero over the last 40 %."""
+    return height * min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (1 - step / length) / 0.4))
 
 
 def _optimisers(tower: Tower, settings: TrainSettings) -> list[torch.optim.Optimizer]:
@@ -43,14 +40,13 @@ def _optimisers(tower: Tower, settings: TrainSettings) -> list[torch.optim.Optim
 class Trainer:
     """The image tower's training on one process."""
 
-    def __init__(self, settings: TrainSettings, rank: int, text: dict[str, torch.Tensor]) -> None:
+    def __init__(self, settings: TrainSettings, rank: int) -> None:
         self.settings, self.rank = settings, rank
         self.lexicon = lexicon()
         self.tokenizer = WordTokenizer(self.lexicon.vocabulary, 32)
         self.config = model_config(self.tokenizer.vocab_size)
         torch.manual_seed(settings.seed)
         self.model = build_clip(self.config)
-        self.model.load_state_dict(text)
         start_patch_embedding(self.model.visual)
         self.tower = Tower(self.model.visual)
         self.parameters = list(self.tower.parameters())
@@ -88,10 +84,6 @@ class Trainer:
         )
 
     @property
-    def progress(self) -> float:
-        return self.step / self.settings.steps
-
-    @property
     def images(self) -> int:
         """Images seen so far by all processes."""
         return self.step * self.settings.batch * self.settings.processes
@@ -100,7 +92,8 @@ class Trainer:
         images, labels = augment(*self.pool.batch(rng, self.settings.batch), rng)
         label = patch_labels(labels, len(TYPES))
         seen, side = None, 16
-        if self.progress < self.settings.partial:
+        step, length, _ = self.settings.cycle(self.step)
+        if step / length < self.settings.partial:
             side = 12
             seen = draw_views(label, rng, side)
             label = label.gather(1, seen)
@@ -130,7 +123,7 @@ class Trainer:
         flat *= min(1.0, 2.0 / (float(flat.norm()) + 1e-6))
         for p, grad in zip(self.parameters, flat.split([p.numel() for p in self.parameters]), strict=True):
             p.grad = grad.view_as(p)
-        rate = _rate(self.progress, self.step)
+        rate = _rate(*self.settings.cycle(self.step))
         for optimiser, lr in zip(
             self.optimisers, (self.settings.muon_lr, self.settings.adam_lr), strict=True
         ):
@@ -153,7 +146,3 @@ class Trainer:
             for mine, value in zip(tower.parameters(), self.average, strict=True):
                 mine.copy_(value)
         return model.eval(), tower.eval()
-
-    def export(self, folder: Path) -> None:
-        model, tower = self.averaged()
-        export(folder, self.config, model, tower, self.lexicon.vocabulary)

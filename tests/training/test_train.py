@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import open_clip
@@ -15,11 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.export import FILES
+from training.export import FILES, export
 from training.pool import Pool
 from training.settings import TrainSettings
-from training.train import text_tower, train
-from training.trainer import Trainer
+from training.text import TEXT_TOWER
+from training.train import train
+from training.trainer import Trainer, _rate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,8 +29,8 @@ def _trainer(folder, seed: int = 0) -> Trainer:
     settings = TrainSettings(
         str(folder),
         seed=seed,
-        steps=4,
-        text_steps=1,
+        steps=2,
+        again=2,
         processes=1,
         batch=2,
         fresh=1,
@@ -38,7 +39,7 @@ def _trainer(folder, seed: int = 0) -> Trainer:
         validation=0,
     )
     settings.folder.mkdir(exist_ok=True)
-    return Trainer(settings, 0, text_tower(settings))
+    return Trainer(settings, 0)
 
 
 def _digest(trainer: Trainer) -> str:
@@ -85,8 +86,9 @@ def threads() -> Iterator[None]:
 
 
 def _tiny(folder: Path) -> TrainSettings:
-    sizes = {"steps": 6, "text_steps": 1, "batch": 2, "fresh": 1, "pool": 4, "start": 3, "validation": 0}
-    return TrainSettings(str(folder), log=str(folder / "log"), processes=1, save=1, validate=3, **sizes)
+    lengths = {"steps": 4, "again": 2, "text_steps": 1, "save": 1}
+    sizes = {"batch": 2, "fresh": 1, "pool": 4, "start": 3, "validation": 0, "unknown": 4}
+    return TrainSettings(str(folder), log=str(folder / "log"), processes=1, **lengths, **sizes)
 
 
 def test_a_process_killed_at_work_goes_on_to_the_same_files(tmp_path, threads):
@@ -104,6 +106,24 @@ def test_a_process_killed_at_work_goes_on_to_the_same_files(tmp_path, threads):
     train(_tiny(killed))
     for name in ("export/model.safetensors", "export/linear.safetensors", "log/losses.csv", "log/sha256.txt"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_the_second_cycle_has_the_shape_of_the_first_at_half_the_rates(tmp_path):
+    settings = TrainSettings(str(tmp_path), steps=1000, again=500)
+    rates = [_rate(*settings.cycle(step)) for step in range(settings.total)]
+    assert rates[0] == 0.02 and rates[300] == 1.0 and rates[800] == pytest.approx(0.5)
+    assert rates[1000] == 0.01 and rates[1150] == 0.5 and rates[1400] == pytest.approx(0.25)
+    assert max(rates[995:1000]) < 0.03 and max(rates[1495:]) < 0.03
+
+
+def test_another_text_tower_leaves_the_image_tower_as_it_is(tmp_path, threads):
+    train(_tiny(tmp_path))
+    before = {name: load_file(tmp_path / "export" / f"{name}.safetensors") for name in ("model", "linear")}
+    (tmp_path / "text.pt").unlink()
+    train(replace(_tiny(tmp_path), text_steps=3))
+    after = {name: load_file(tmp_path / "export" / f"{name}.safetensors") for name in ("model", "linear")}
+    changed = {key for name in before for key in before[name] if not torch.equal(before[name][key], after[name][key])}
+    assert changed and all(key.startswith(TEXT_TOWER) for key in changed)
 
 
 def test_a_step_changes_every_weight_of_the_image_tower(whole_run, tmp_path):
@@ -130,7 +150,9 @@ def test_difficulty_rises_and_then_stays(tmp_path):
 
 
 def test_exported_files_load_strictly_in_open_clip(whole_run, tmp_path):
-    whole_run.export(tmp_path)  # checks the outputs against open_clip's
+    model, tower = whole_run.averaged()
+    # It checks the outputs against those of open_clip.
+    export(tmp_path, whole_run.config, model, tower, whole_run.lexicon.vocabulary)
     config = whole_run.config
     model = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
     model.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)
