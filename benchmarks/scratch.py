@@ -36,7 +36,7 @@ PARAMS = {
     "encoder": {"device": "cpu"},
     "prompts": {"provider": "auto"},
     "detectors": {"april_gan": {"kind": "april_gan"}, "patchcore": {"kind": "patchcore", "coreset": 0.1}},
-    "suppression": {"dilation": 37, "competing": True},
+    "suppression": {"dilation": 55, "competing": True},
     "evaluation": {"bootstrap": 50},
     "report": {"gallery": 1},
 }

@@ -80,6 +80,9 @@ def suppression_map(
 ) -> Tensor:
     """Where the normality described by ``f_add`` (E,) is seen, rather than plain normality ``f_nor`` (E,).
 
+    A dilated map reaches over its neighbourhood, but not over what ``others`` claim there: it is multiplied by
+    1 - their probability.
+
     Args:
         others: (M, E) text features of the class's other known groups; used if ``settings.competing``.
 
@@ -89,13 +92,20 @@ def suppression_map(
     text = torch.stack([f_add, f_nor])
     if settings.competing and others is not None:
         text = torch.cat([text, others])
-    found = text_map(features, linear, text, scale, settings.combine, MAP_SIZE).clamp(0, 1)
+    probabilities = layer_probabilities(layer_logits(features, linear, text, scale), MAP_SIZE)
+    found = combine(probabilities[:, :, 0], settings.combine).clamp(0, 1)
     if settings.dilation:
-        # A square's maximum is that of its columns' maxima: two passes of k instead of one of k * k.
-        side, edge = settings.dilation, settings.dilation // 2
-        found = F.max_pool2d(found[:, None], (side, 1), stride=1, padding=(edge, 0))
-        found = F.max_pool2d(found, (1, side), stride=1, padding=(0, edge))[:, 0]
+        claimed = combine(probabilities[:, :, 2:].sum(dim=2), settings.combine).clamp(0, 1)
+        found = dilate(found, settings.dilation) * (1 - claimed)
     return found
+
+
+def dilate(maps: Tensor, side: int) -> Tensor:
+    """The maximum of (N, H, W) maps over squares of ``side`` (odd) pixels."""
+    # A square's maximum is that of its columns' maxima: two passes of k instead of one of k * k.
+    edge = side // 2
+    columns = F.max_pool2d(maps[:, None], (side, 1), stride=1, padding=(edge, 0))
+    return F.max_pool2d(columns, (1, side), stride=1, padding=(0, edge))[:, 0]
 
 
 def rivals(f_add: Tensor, f_nor: Tensor, known: Tensor) -> Tensor:

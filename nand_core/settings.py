@@ -25,7 +25,8 @@ class SuppressionSettings(Settings):
         combine: over the layers; the paper's sum is clipped to 1, a suppression map must lie in [0, 1].
         dilation: side of a maximum filter over the map, odd, in pixels of 256 x 256; 0 is off. Suppression
             maps are tighter than anomaly maps: without it a rim of anomaly can stay around the region.
-        competing: let the class's other known groups, by their names, take part in the softmax.
+        competing: let the class's other known groups, by their names, take part in the softmax; a dilated map
+            leaves out what they claim.
     """
 
     combine: Combine = "mean"

@@ -25,7 +25,8 @@ from nand_core.prompts.curated import curated_bank
 from nand_core.report.tables import markdown_table
 
 SEED = 4711
-GRID = [("mean", side, rivals) for rivals in (False, True) for side in (0, 19, 37, 55)] + [
+SIDES = {False: (0, 19, 37, 55), True: (0, 19, 37, 55, 73, 91)}
+GRID = [("mean", side, rivals) for rivals, sides in SIDES.items() for side in sides] + [
     (combine, side, rivals) for combine in ("max", "sum") for side, rivals in ((0, False), (37, True))
 ]
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.embedded_model import about, demo_project, gains, held_out, phrases
 from benchmarks.scratch import Scratch
 
-GAIN = {"april_gan": 11, "patchcore": 7, "patchcore_random": 5, "winclip_0": 7, "winclip_1": 7}
+GAIN = {"april_gan": 12, "patchcore": 9, "patchcore_random": 7, "winclip_0": 10, "winclip_1": 10}
 
 
 @pytest.fixture(scope="module")
@@ -39,4 +39,4 @@ def test_phrases_kept_out_of_training_keep_half_of_the_gain(demo: Scratch, own: 
 
 
 def test_a_word_that_means_no_defect_changes_little(demo: Scratch, own: pd.Series) -> None:
-    assert gains(demo, phrases(partial(about, "sunshine"))).abs().max() <= 1.2
+    assert gains(demo, phrases(partial(about, "sunshine"))).abs().max() <= 0.3

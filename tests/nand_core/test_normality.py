@@ -14,6 +14,7 @@ from torch import nn
 from nand_core.normality import (
     SuppressionSettings,
     combine,
+    dilate,
     image_score,
     layer_logits,
     layer_probabilities,
@@ -155,6 +156,20 @@ def test_competing_texts_take_from_the_normality():
     )
     assert torch.equal(plain, ignored)
     assert (competing <= plain + 1e-6).all() and (competing < plain - 0.1).any()
+
+
+def test_a_dilated_map_spares_what_other_texts_claim():
+    features, linear, text = parts()
+    near, wide = (
+        suppression_map(
+            features, linear, text[0], text[1], 30.0, SuppressionSettings(dilation=side, competing=True), text[2:]
+        )
+        for side in (0, 21)
+    )
+    shares = layer_probabilities(layer_logits(features, linear, text, 30.0), 256).mean(dim=0)
+    torch.testing.assert_close(wide, dilate(near, 21) * (shares[:, 0] + shares[:, 1]))
+    lost = shares[:, 2:].sum(dim=1) > 0.9
+    assert lost.any() and wide[lost].max() < 0.1 < dilate(near, 21)[lost].max()
 
 
 @pytest.mark.parametrize("dilation", [2, -1, 257])
