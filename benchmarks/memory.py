@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.scratch import PARAMS, Scratch
 from flows.__main__ import wait_for_server
-from nand_core.server import local_server
+from nand.project.server import local_server
 
 STAGES = (
     ("demo_data",),

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("dvc.yaml", "prefect.toml", "prefect.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-PACKAGES = ("nand_core", "tasks", "flows")
+PACKAGES = ("nand", "flows", "tasks", "nand_core")
 # Whoever would leave the machine gets a refused connection.
 DEAD_PROXY = "http://127.0.0.1:9"
 # As on a user's machine, code is compiled on the way: that must not look like a change.
@@ -116,7 +116,7 @@ class Scratch:
     def repro(self) -> subprocess.CompletedProcess:
         """``nand repro``."""
         self.write_params()
-        return self.call(sys.executable, "-m", "nand_core.cli", "repro")
+        return self.call(sys.executable, "-m", "nand", "repro")
 
     def pipeline(self) -> subprocess.CompletedProcess:
         """The pipeline's flow in one process, without DVC."""

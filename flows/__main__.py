@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+from flows.processes import sigterm_raises
 from nand_core.artifacts.disk import require_room
 from nand_core.config import load_params
 from nand_core.errors import NandError
-from nand_core.processes import sigterm_raises
 
 STAGES = (
     "demo_data",

@@ -20,7 +20,7 @@ from nand_core.report.tables import markdown_table
 @task(retries=1, retry_delay_seconds=60, retry_condition_fn=may_help)
 def add(class_name: str, text: str, phrases: list[str]) -> None:
     """``nand add``: ``params.yaml`` is changed once all is computed, or not at all."""
-    program("nand_core.cli", "add", *(f"--phrase={phrase}" for phrase in phrases), "--", class_name, text)
+    program("nand", "add", *(f"--phrase={phrase}" for phrase in phrases), "--", class_name, text)
 
 
 @flow(name="add-normality")

@@ -8,20 +8,20 @@ from pathlib import Path
 import pandas as pd
 from prefect import flow, get_run_logger
 
+from flows.checkout import DVC_LOCK, head
 from flows.detector import DetectorItems
 from flows.evaluate import NORMALITIES
 from flows.features import TEXT_FEATURES, text_vectors
+from flows.inbox.current import FIRST, check_current, current_thresholds
+from flows.inbox.folder import Folder, below_checkout
+from flows.inbox.judge import Asked, Judge
+from flows.inbox.recorded import check_recorded
+from flows.inbox.rounds import Rounds
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run, hold_store
 from flows.scope import texts
 from flows.suppression import question
 from nand_core.artifacts.disk import refusals
-from nand_core.checkout import DVC_LOCK, head
 from nand_core.errors import NandError
-from nand_core.inspection.current import FIRST, check_current, current_thresholds
-from nand_core.inspection.folder import Folder, below_checkout
-from nand_core.inspection.judge import Asked, Judge
-from nand_core.inspection.recorded import check_recorded
-from nand_core.inspection.rounds import Rounds
 from nand_core.normalities import Normality, current, known_groups
 
 OPERATING = RESULTS / "operating.parquet"

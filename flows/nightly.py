@@ -5,16 +5,16 @@ from __future__ import annotations
 from prefect import flow, task
 
 from flows import versions
+from flows.checkout import git
 from flows.parameters import Address, Hours, Name
 from flows.programs import may_help, program
 from flows.summary import publish_summary
-from nand_core.checkout import git
 
 
 @task(retries=1, retry_delay_seconds=60, retry_condition_fn=may_help)
 def reproduce(hours: float) -> None:
     """``nand repro``: only what changed; what a killed run had finished is taken from the cache."""
-    program("nand_core.cli", "repro", hours=hours)
+    program("nand", "repro", hours=hours)
 
 
 @flow(name="nightly")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from prefect import State, Task, get_run_logger
 from prefect.client.schemas import TaskRun
 
+from flows.processes import end_tree
 from nand_core.errors import NandError
-from nand_core.processes import end_tree
 
 KEPT = 20
 """Last lines of a program that its error repeats."""
@@ -33,7 +33,7 @@ def program(module: str, *arguments: str, hours: float = 1.0) -> list[str]:
         For every other failure, and after ``hours``; the program's whole tree of processes is ended.
     """
     logger = get_run_logger()
-    name = " ".join([module.removesuffix("_core.cli"), *arguments])
+    name = " ".join([module, *arguments])
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdout=subprocess.PIPE,

@@ -8,8 +8,8 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.tasks import exponential_backoff
 
+from flows.checkout import DVC_LOCK, git
 from flows.programs import may_help, program
-from nand_core.checkout import DVC_LOCK, git
 from nand_core.errors import NandError
 
 UNPUSHED = Path(".nand/unpushed")

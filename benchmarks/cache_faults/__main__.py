@@ -24,7 +24,7 @@ from benchmarks.cache_faults.scenarios import SCENARIOS
 from benchmarks.cache_faults.trials import Bench
 from benchmarks.scratch import PARAMS
 from flows.__main__ import wait_for_server
-from nand_core.server import local_server
+from nand.project.server import local_server
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.scratch import PARAMS, Scratch, executed
 
 PIPELINE = (sys.executable, "-m", "flows", "pipeline")
-REPRO = (sys.executable, "-m", "nand_core.cli", "repro")
+REPRO = (sys.executable, "-m", "nand", "repro")
 FORMULA = ("nand_core/normality.py", "anomaly * (1 - alpha * suppression)", "anomaly * (1 - 0.5 * alpha * suppression)")
 
 

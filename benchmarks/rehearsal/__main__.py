@@ -61,7 +61,7 @@ def main() -> int:
         prepare(FOLDER)
         print(f"rehearsal in {FOLDER.relative_to(ROOT)}: prepared in {time.monotonic() - started:.0f} s", flush=True)
         offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        code = subprocess.call([sys.executable, "-m", "nand_core.cli", "repro"], cwd=FOLDER, env=offline)
+        code = subprocess.call([sys.executable, "-m", "nand", "repro"], cwd=FOLDER, env=offline)
         if code:
             return code
         table = against_paper(FOLDER)

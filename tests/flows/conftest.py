@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 from pipeline_project import PARAMS, PHRASED, Project, State
 
-from nand_core.server import local_server
+from nand.project.server import local_server
 
 
 @pytest.fixture(scope="module")

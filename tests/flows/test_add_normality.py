@@ -16,10 +16,10 @@ import pytest
 from pipeline_project import PARAMS, ROOT, Project
 
 from benchmarks.scratch import last_run
+from nand.project.server import local_server
 from nand_core.artifacts.maps import MapFile
-from nand_core.server import local_server
 
-NAND = (sys.executable, "-m", "nand_core.cli")
+NAND = (sys.executable, "-m", "nand")
 SMALL = {"train_good: 40": "train_good: 4", "test_good: 20": "test_good: 6", "per_type: 12": "per_type: 3"}
 FREE = "artifacts/suppression/carpet/loose_fibre.npz"
 

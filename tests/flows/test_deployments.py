@@ -18,8 +18,8 @@ import pytest
 
 from benchmarks.scratch import PARAMS, Scratch, executed
 from flows.__main__ import wait_for_server
-from nand_core.processes import end_tree
-from nand_core.server import local_server
+from flows.processes import end_tree
+from nand.project.server import local_server
 
 
 class Served:
@@ -138,7 +138,7 @@ def test_all_deployments_run_to_the_end_and_a_schedule_fires_by_itself(served: S
     said = clone.dvc("pull")
     assert said.returncode == 0, said.stderr
     assert clone.digests() == project.digests()
-    said = clone.call(sys.executable, "-m", "nand_core.cli", "repro")
+    said = clone.call(sys.executable, "-m", "nand", "repro")
     assert said.returncode == 0 and executed(said.stdout + said.stderr) == {}, said.stdout + said.stderr
     assert clone.digests() == project.digests()
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from pipeline_project import Project
 
+from nand.project.server import local_server
 from nand_core.artifacts.store import Store
-from nand_core.server import local_server
 
 OUT = "artifacts/manifest.parquet"
 
@@ -92,7 +92,7 @@ def test_a_stage_waits_for_a_prune(ready, outcome):
     assert ready.digests() == outcome
 
 
-@pytest.mark.parametrize("command", [("nand_core.cli", "repro"), ("flows", "dataset")], ids=["nand", "stage"])
+@pytest.mark.parametrize("command", [("nand", "repro"), ("flows", "dataset")], ids=["nand", "stage"])
 def test_the_state_folder(ready, small_disk, command):
     """Nothing starts, neither dvc nor a server."""
     disk = small_disk(ready.folder / ".nand", "80m")

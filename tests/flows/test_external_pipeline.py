@@ -13,9 +13,9 @@ from PIL import Image
 from pipeline_project import CLASSES, PARAMS, ROOT
 from sklearn.metrics import roc_auc_score
 
+from nand.project.server import local_server
 from nand_core.datasets.demo import subjects
 from nand_core.datasets.settings import DemoSettings
-from nand_core.server import local_server
 
 VERSION = "1.0"
 # The whole pipeline in one process that counts what goes through the encoder.

@@ -19,8 +19,8 @@ import pytest
 from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import kill_group
-from nand_core.inspection.rows import SCHEMA
-from nand_core.server import local_server
+from flows.inbox.rows import SCHEMA
+from nand.project.server import local_server
 
 IMAGES = 300
 LONG_AGO = 1_000_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import sys
 import threading
@@ -11,11 +10,12 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pandas as pd
+import prompts_server
 import pytest
-from pipeline_project import PARAMS, ROOT, Project
+from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import last_run
-from nand_core.server import local_server
+from nand.project.server import local_server
 
 PHRASES = ["odd mark", "strange spot", "peculiar place", "unusual zone", "curious patch", "weird area"]
 GROUPS = {"carpet": ["hole", "thread"], "wood": ["knot"]}
@@ -24,11 +24,7 @@ GROUPS = {"carpet": ["hole", "thread"], "wood": ["knot"]}
 @pytest.fixture(scope="module")
 def chat() -> ModuleType:
     """The scripted server of the generator's own tests."""
-    spec = importlib.util.spec_from_file_location("prompts_server", ROOT / "tests/nand_core/prompts_server.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault("prompts_server", module)
-    spec.loader.exec_module(module)
-    return module
+    return prompts_server
 
 
 @pytest.fixture(scope="module")

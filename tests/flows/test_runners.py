@@ -14,10 +14,10 @@ import pytest
 from benchmarks.scratch import PARAMS, Scratch, executed
 from flows.__main__ import wait_for_server
 from flows.runners import task_runner
+from nand.project.server import local_server
 from nand_core.artifacts.store import Store
 from nand_core.config import Params
 from nand_core.errors import NandError
-from nand_core.server import local_server
 from nand_core.settings import RunSettings
 from tasks.work import Work
 

@@ -13,11 +13,11 @@ import pytest
 from pipeline_project import Project, State
 
 from benchmarks.scratch import last_run
-from nand_core.server import local_server
+from nand.project.server import local_server
 
 BUCKET = "team"
 STAGES = 8
-NAND_CACHE = (sys.executable, "-m", "nand_core.cli", "cache")
+NAND_CACHE = (sys.executable, "-m", "nand", "cache")
 
 
 @pytest.fixture(scope="module")

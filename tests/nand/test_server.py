@@ -15,8 +15,8 @@ import os, signal, sys
 from pathlib import Path
 # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from nand_core.processes import run_tree, sigterm_raises
-from nand_core.server import local_server
+from flows.processes import run_tree, sigterm_raises
+from nand.project.server import local_server
 with sigterm_raises(), local_server(Path(sys.argv[1]), os.environ) as url:
     if "wait" in sys.argv:
         from flows.__main__ import wait_for_server
@@ -52,7 +52,7 @@ def test_the_server_ends_with_its_command(tmp_path: Path, number: int) -> None:
 
 
 def test_a_server_that_is_given_is_used_and_left_alone(tmp_path: Path) -> None:
-    from nand_core.server import local_server
+    from nand.project.server import local_server
 
     before = psutil.Process().children()
     with local_server(tmp_path, {"PREFECT_API_URL": "http://127.0.0.1:1/api"}) as url:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from nand_core.processes import end_tree
+from flows.processes import end_tree
 
 PR_SET_PDEATHSIG = 1
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.inbox.recorded import RESULTS, check_recorded
 from nand_core.config import Params
 from nand_core.errors import NandError
-from nand_core.inspection.recorded import RESULTS, check_recorded
 
 SETTINGS = {
     "encoder": {"model": "embedded", "device": "auto"},

@@ -11,11 +11,11 @@ from oracle_data import ORACLE, tiny_settings
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from nand.cli.app import app
+from nand.weights import needed_files
 from nand_core.artifacts.store import sha256_file
-from nand_core.cli import app
 from nand_core.config import Params, load_params
 from nand_core.errors import NandError
-from nand_core.weights import needed_files
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS, LINEAR = ORACLE / "clip_tiny.pt", ORACLE / "april_linear_tiny.pt"

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from flows.inbox.current import check_current, current_thresholds
+from flows.inbox.judge import Asked, Batch, Judge
+from flows.inbox.overlay import OUTLINE, overlay
 from nand_core.errors import NandError
-from nand_core.inspection.current import check_current, current_thresholds
-from nand_core.inspection.judge import Asked, Batch, Judge
-from nand_core.inspection.overlay import OUTLINE, overlay
 from nand_core.normalities import Normality
 from nand_core.normality import suppress, suppression_map, union
 from nand_core.operating import effect_rows, operating_row

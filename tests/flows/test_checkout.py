@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from nand_core.checkout import mend, one_run
+from flows.checkout import mend, one_run
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from nand_core.checkout import one_run
+from flows.checkout import one_run
 with one_run(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from flows.inbox.arrival import Arrival, settled, written_lately
 from nand_core.artifacts.disk import TEMPORARY, replacing
 from nand_core.errors import NandError, nearest
-from nand_core.inspection.arrival import Arrival, settled, written_lately
 
 UNFINISHED = (".part", ".tmp")
-PROJECT = ("artifacts", "results", "data", "weights", "nand_core", "tasks", "flows")
+PROJECT = ("artifacts", "results", "data", "weights", "nand", "nand_core", "tasks", "flows")
 
 
 @dataclass(frozen=True)

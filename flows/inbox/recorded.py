@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
+from flows.inbox.current import FIRST
 from nand_core.config import Params
 from nand_core.detectors.settings import DetectorSettings
 from nand_core.errors import NandError
-from nand_core.inspection.current import FIRST
 from nand_core.settings import EvaluationSettings, SuppressionSettings
 from nand_core.vlm.settings import EncoderSettings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -12,14 +13,15 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from nand.cli.console import one_line
+from nand.project.place import STATE, require_project
+from nand.project.stages import declared_stages
 from nand_core.artifacts.remote import VARIABLE, SharedStore, open_store
 from nand_core.artifacts.store import Store
 from nand_core.artifacts.usage import Usage, current_keys, parse_size, remove, superfluous, survey, task_of
 from nand_core.errors import NandError
-from nand_core.invocation import STATE, one_line
-from nand_core.stages import declared_stages
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, help=__doc__)
 DAY = 86400.0
 
 
@@ -27,8 +29,15 @@ DAY = 86400.0
 def info() -> None:
     """What the cache holds, task by task."""
     with one_line():
-        store = open_store(STATE)
+        store = _store()
         show(store, survey(store))
+
+
+def _store() -> Store:
+    """The project's store, or the one that NAND_STORE names: that can be looked after from anywhere."""
+    if not os.environ.get(VARIABLE):
+        require_project()
+    return open_store(STATE)
 
 
 def show(store: Store, usage: Usage) -> None:
@@ -83,7 +92,7 @@ def prune(
     with one_line():
         if not (keep_current or older_than is not None or max_size is not None):
             raise NandError("say what may go: --keep-current, --older-than DAYS or --max-size SIZE")
-        store = open_store(STATE)
+        store = _store()
         shared = not store.root.is_relative_to(STATE)
         if shared and older_than is None and max_size is None:
             raise NandError(

@@ -1,4 +1,4 @@
-"""What commands share: a mistake as one line, a run's surroundings, and the record of what was run."""
+"""A run of the pipeline: its surroundings, its programs, and the record of what was run."""
 
 from __future__ import annotations
 
@@ -9,26 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import typer
-
+from flows.checkout import mend, one_run
+from flows.processes import sigterm_raises
+from nand.project.place import STATE, require_project
+from nand.project.server import local_server
 from nand_core.artifacts.disk import refusals, replacing, require_room
 from nand_core.artifacts.remote import within_reach
-from nand_core.checkout import mend, one_run
-from nand_core.errors import NandError
-from nand_core.processes import sigterm_raises
-from nand_core.server import local_server
-
-STATE = Path(".nand")
-
-
-@contextmanager
-def one_line() -> Iterator[None]:
-    """A user's mistake as one line on stderr and exit status 1."""
-    try:
-        yield
-    except NandError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise typer.Exit(1) from error
 
 
 @contextmanager
@@ -38,8 +24,9 @@ def running(run: str) -> Iterator[dict[str, str]]:
     Raises
     ------
     NandError
-        When the disk has no room or cannot be written. SIGTERM leaves as SystemExit.
+        Outside a project, and when the disk has no room or cannot be written. SIGTERM leaves as SystemExit.
     """
+    require_project()
     require_room(STATE)
     environment = run_environment(run)
     with (

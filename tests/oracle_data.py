@@ -15,7 +15,7 @@ from nand_core.vlm.encoder import VLM, EncoderSettings, ImageFeatures, load_vlm
 # The tensors are tiny: with more threads each operation waits for the others to wake up.
 torch.set_num_threads(1)
 
-ORACLE = Path(os.environ.get("NAND_ORACLE") or Path(__file__).parents[1] / "data" / "oracle")
+ORACLE = Path(os.environ.get("NAND_ORACLE") or Path(__file__).parent / "data" / "oracle")
 
 
 def tensors(name: str) -> dict[str, torch.Tensor]:

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 from PIL import Image
 
-from nand_core.inspection.arrival import Arrival, identify, read
-from nand_core.inspection.folder import Folder
-from nand_core.inspection.judge import Judge, Verdict
-from nand_core.inspection.overlay import overlay
-from nand_core.inspection.rows import flush, flushed, newest_ids, write_part
+from flows.inbox.arrival import Arrival, identify, read
+from flows.inbox.folder import Folder
+from flows.inbox.judge import Judge, Verdict
+from flows.inbox.overlay import overlay
+from flows.inbox.rows import flush, flushed, newest_ids, write_part
 
 PIXELS = 2**26
 """Of a batch, beyond which it takes no more images: they are all decoded at once."""

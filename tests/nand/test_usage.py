@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from nand.cli.app import app
 from nand_core.artifacts.store import Record, Store
 from nand_core.artifacts.usage import (
     current_keys,
@@ -24,7 +25,6 @@ from nand_core.artifacts.usage import (
     survey,
     task_of,
 )
-from nand_core.cli import app
 from nand_core.errors import NandError
 
 NOW = 1_700_000_000
@@ -183,8 +183,18 @@ def test_info(store):
 
 def test_info_of_no_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert nand("info")[0] == 0 and list(tmp_path.iterdir()) == []
+    project = {Path("dvc.yaml"), Path("params.yaml")}
+    for path in project:
+        path.touch()
+    assert nand("info")[0] == 0 and set(Path().iterdir()) == project
     assert nand("prune", "--max-size", "0") == (0, ".nand/store: nothing there\n")
+
+
+def test_a_named_store_is_looked_after_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAND_STORE", "shared")
+    assert nand("prune", "--max-size", "0") == (0, "shared: nothing there\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_prune_wants_to_know_what(store):

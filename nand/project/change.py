@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.processes import end_tree, run_tree
+from nand.project.place import PARAMS, STATE
+from nand.project.run import complete_record, running
+from nand.project.stages import declared_stages
 from nand_core.artifacts.disk import replacing
 from nand_core.errors import NandError
-from nand_core.invocation import STATE, complete_record, running
-from nand_core.processes import end_tree, run_tree
-from nand_core.stages import declared_stages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from nand_core.config import Params
     from nand_core.normalities import Normality
 
-PARAMS = Path("params.yaml")
 EFFECT = Path("results/normalities.parquet")
 
 AS_IT_WAS = "params.yaml is as it was"

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from inspection_line import LONG_AGO, Brightness, drop, inspect, names, png, prepared, rows
 
+from flows.inbox.arrival import image_id, read
+from flows.inbox.folder import Folder, below_checkout
+from flows.inbox.rounds import Rounds
+from flows.inbox.rows import SCHEMA, write_part
 from nand_core.errors import NandError
-from nand_core.inspection.arrival import image_id, read
-from nand_core.inspection.folder import Folder, below_checkout
-from nand_core.inspection.rounds import Rounds
-from nand_core.inspection.rows import SCHEMA, write_part
 
 
 def test_each_image_gets_a_row_an_overlay_and_a_place(tmp_path):
@@ -178,7 +178,7 @@ def test_a_file_that_is_taken_away_is_skipped(tmp_path):
 
 
 def test_a_batch_is_no_larger_than_memory_allows(tmp_path, monkeypatch):
-    monkeypatch.setattr("nand_core.inspection.rounds.PIXELS", 3 * 64)
+    monkeypatch.setattr("flows.inbox.rounds.PIXELS", 3 * 64)
     for grey in range(7):
         drop(tmp_path, f"{grey}.png", png(grey))
     judge = Brightness()

@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nand_core.cli import app
+from nand.cli.app import app
+from nand.cli.effect import show_effect
+from nand.project.effect import changes, named
 from nand_core.config import load_params
-from nand_core.effect import changes, named, show_effect
 from nand_core.operating import effect_rows
 from nand_core.settings import EvaluationSettings
 
@@ -37,6 +38,7 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     Path("params.yaml").write_text(PARAMS)
+    Path("dvc.yaml").touch()
     for class_name, group, provider in [
         ("carpet", "thread", "curated"),
         ("carpet", "hole", "explicit"),

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from flows.inbox.folder import Folder
+from flows.inbox.judge import Verdict
+from flows.inbox.rounds import Rounds
 from nand_core.artifacts.disk import TEMPORARY
-from nand_core.inspection.folder import Folder
-from nand_core.inspection.judge import Verdict
-from nand_core.inspection.rounds import Rounds
 
 LONG_AGO = 1_000_000_000
 

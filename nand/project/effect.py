@@ -1,13 +1,10 @@
-"""What adding or removing a normality changed, image by image: what ``nand add`` prints."""
+"""What adding or removing a normality changed, image by image."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 SHOWN = 12
 """Images of one kind that a line names."""
@@ -36,30 +33,6 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     found["after"] = score_after > found["limit_after"]
     found["kept"] = score_after > found["limit_before"]
     return found.reset_index()
-
-
-def show_effect(console: Console, before: pd.DataFrame, after: pd.DataFrame, added: bool) -> None:
-    """Print :func:`changes`, a table for each detector and below it which images changed.
-
-    ``added`` says whether the change was an addition: only then is there a threshold that could have been left alone.
-    """
-    for detector, rows in changes(before, after).groupby("detector"):
-        anomalies = rows[rows["type"] != "good"]
-        limits = anomalies if len(anomalies) else rows
-        old, new = limits["limit_before"].iloc[0], limits["limit_after"].iloc[0]
-        table = Table(title=f"{detector}: alarm above {old:.3g} before, above {new:.3g} now", title_justify="left")
-        for name in ("images of", "images", "alarms before", "alarms now", *(["now, threshold kept"] * added)):
-            table.add_column(name, justify="left" if name == "images of" else "right")
-        order = np.where(rows["type"] == "good", 2, np.where(rows["added"], 0, 1))
-        for (_, kind), part in rows.groupby([order, "kind"]):
-            name = f"{kind} (normal now)" if part["added"].any() else str(kind)
-            counts = [len(part), part["before"].sum(), part["after"].sum(), *([part["kept"].sum()] * added)]
-            table.add_row(name, *map(str, counts))
-        console.print(table)
-        was, now = anomalies["before"], anomalies["after"]
-        for what, chosen in (("pass now", was & ~now), ("still raise an alarm", was & now), ("new alarms", now & ~was)):
-            if chosen.any():
-                console.print(f"{what}: {named(anomalies, chosen)}", soft_wrap=True, highlight=False)
 
 
 def named(rows: pd.DataFrame, chosen: pd.Series) -> str:

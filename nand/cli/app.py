@@ -1,0 +1,36 @@
+"""Tell a trained anomaly detector, by text alone, what counts as normal from now on - and see what that does.
+
+A project is a folder with params.yaml (its settings) and dvc.yaml (its pipeline). First: nand repro.
+Then, for example: nand add carpet "loose fibre".
+"""
+
+from __future__ import annotations
+
+import typer
+
+from nand.cli import cache, normality, run
+from nand.cli.console import one_line
+from nand.project.place import require_project
+
+app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+RUN, NORMAL, CARE = "Run the pipeline", "What is normal", "Look after it"
+
+
+
+@app.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        with one_line():
+            require_project()
+
+
+app.command(context_settings=run.FOR_DVC, rich_help_panel=RUN)(run.repro)
+app.command(rich_help_panel=RUN)(run.status)
+app.command(rich_help_panel=NORMAL)(normality.add)
+app.command(rich_help_panel=NORMAL)(normality.remove)
+app.command(name="list", rich_help_panel=NORMAL)(normality.list_normalities)
+app.add_typer(normality.prompts, name="prompts", rich_help_panel=NORMAL)
+app.command(rich_help_panel=CARE)(run.check)
+app.command(rich_help_panel=CARE)(run.weights)
+app.add_typer(cache.app, name="cache", rich_help_panel=CARE)

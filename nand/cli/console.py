@@ -1,0 +1,30 @@
+"""What commands share: the console, and a mistake as one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.table import Table
+
+from nand_core.errors import NandError
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """A user's mistake as one line on stderr and exit status 1."""
+    try:
+        yield
+    except NandError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def table_of(*columns: str, left: int = 1, **options: object) -> Table:
+    """A table whose first ``left`` columns are names and whose others are figures."""
+    table = Table(**options)
+    for position, name in enumerate(columns):
+        table.add_column(name, justify="left" if position < left else "right")
+    return table

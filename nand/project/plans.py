@@ -1,0 +1,75 @@
+"""Which change of params.yaml makes a text normal for a class, and which takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nand.project.change import Change, Groups
+from nand.project.params_file import append, discard
+from nand_core.config import Params
+from nand_core.errors import NandError, nearest
+from nand_core.normalities import Normality, resolve
+from nand_core.prompts.clean import checked_phrase, clean
+from nand_core.prompts.provide import prompt_key, with_phrases
+from nand_core.prompts.settings import Added
+
+SECTION = ("prompts", "normalities")
+
+
+def addition(params: Params, groups: Groups, class_name: str, text: str, phrases: Sequence[str]) -> Change:
+    """``text`` is normal for ``class_name``, described by ``phrases`` or, without any, by generated ones.
+
+    Raises
+    ------
+    NandError
+        When it is normal already, or no phrases can be made of it.
+    """
+    where = f"nand add {class_name}"
+    given = tuple(checked_phrase(one, where) for one in phrases)
+    entry = Added(text=checked_phrase(text, where), phrases=given)
+    made = resolve(class_name, entry, groups[class_name])
+    if _entry(made, params, groups):
+        raise NandError(f"{class_name}: {made.text!r} is normal already, see 'nand list'; remove it to change it")
+    # Refuses a text that no phrases can be made of, before anything runs.
+    prompt_key(class_name, made.text, with_phrases(params.prompts, class_name, made.text, given))
+    item: Any = {made.text: list(given)} if given else made.text
+    return Change(made, lambda file: append(file, (*SECTION, class_name), [item]), added=True)
+
+
+def removal(params: Params, groups: Groups, class_name: str, text: str) -> Change:
+    """``text`` is no longer normal for ``class_name``.
+
+    Raises
+    ------
+    NandError
+        When it is not among the class's normalities.
+    """
+    wanted = resolve(class_name, Added(text=clean(text)), groups[class_name])
+    found = _entry(wanted, params, groups)
+    if found is None:
+        entries = params.prompts.normalities.get(class_name, ())
+        known = [resolve(class_name, entry, groups[class_name]).text for entry in entries]
+        raise NandError(f"{class_name}: {text!r} is not among its normalities{nearest(clean(text), known)}")
+
+    def edit(file: str) -> str:
+        file = discard(file, (*SECTION, class_name), lambda item: clean(_text(item)) == found.text)
+        if not wanted.group and found.text in params.prompts.explicit.get(class_name, {}):
+            file = discard(file, ("prompts", "explicit", class_name, found.text), lambda _: True)
+        return file
+
+    return Change(resolve(class_name, found, groups[class_name]), edit, added=False)
+
+
+def _entry(made: Normality, params: Params, groups: Groups) -> Added | None:
+    """The settings' entry that means the same normality."""
+    for entry in params.prompts.normalities.get(made.class_name, ()):
+        other = resolve(made.class_name, entry, groups[made.class_name])
+        if (made.group or made.text) == (other.group or other.text):
+            return entry
+    return None
+
+
+def _text(item: Any) -> str:
+    """The text of an entry as it stands in the file."""
+    return item if isinstance(item, str) else str(next(iter(item)))
