@@ -1,5 +1,5 @@
 # make setup   .venv with the command nand      make demo   the whole pipeline on the generated data set
-# make test    everything that CI runs
+# make test    everything that CI runs       make lint   style, floors (which package may import which), types
 # make rehearsal   the paper's setting (profiles/mvtec_ad.yaml) on a drawn miniature with small random models
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +26,8 @@ rehearsal: setup
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 test: setup lint
 	$(BIN)/python -m pytest

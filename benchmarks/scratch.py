@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,13 @@ class Scratch:
 
     def call(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=self.patience
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=self.patience,
+            check=False,
         )
 
     def git(self, *arguments: str) -> str:
@@ -178,8 +185,6 @@ def last_run(folder: Path) -> dict[str, dict[str, float]]:
 
 def kill_group(process: subprocess.Popen) -> None:
     """``kill -9`` of a process and of all in its group."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.communicate()

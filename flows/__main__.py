@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
         return 1
     except (KeyboardInterrupt, SystemExit) as stop:
         print(f"{name}: stopped; finished items are kept, the same command goes on from there", file=sys.stderr)
-        return stop.code if isinstance(stop, SystemExit) else 130
+        return stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
     return 0
 
 

@@ -55,8 +55,13 @@ def add_normality(
 def alarms_table(summary: pd.DataFrame) -> str:
     """``effect_summary`` as Markdown: alarms of each kind of image before and after."""
     rows = (
-        [row["detector"], f"{row['kind']} (normal now)" if row["added"] else row["kind"]]
-        + [row["images"], row["alarms_before"], row["alarms_after"]]
+        [
+            row["detector"],
+            f"{row['kind']} (normal now)" if row["added"] else row["kind"],
+            row["images"],
+            row["alarms_before"],
+            row["alarms_after"],
+        ]
         for row in summary.to_dict("records")
     )
     return markdown_table(["detector", "images of", "images", "alarms before", "alarms now"], rows, text_columns=2)

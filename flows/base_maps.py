@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
@@ -17,7 +18,7 @@ def base_maps(detector: str, params: str = "params.yaml") -> None:
     """Write ``artifacts/base_maps/<detector>/<class>.npz``."""
     run = Run.start(f"base_maps@{detector}", Path(params))
     items = DetectorItems.of(run, detector)
-    states = {"state": items.states()} if items.kind.trained else {}
+    states: dict[str, Any] = {"state": items.states()} if items.kind.trained else {}
     records = run.items(draw_maps, items.specs(MapsSpec, "test", **states))
     with run.writing():
         run.work.store.materialise(

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from nand_core.artifacts.disk import refusals
 from nand_core.errors import NandError
@@ -42,7 +44,12 @@ def one_run(state: Path) -> Iterator[None]:
 def git(*arguments: str) -> str:
     """What git says; NandError if it fails or is not there."""
     try:
-        said = subprocess.run(["git", *arguments], capture_output=True, text=True)
+        said = subprocess.run(
+            ["git", *arguments],  # noqa: S607 - the PATH's git
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except OSError as error:
         raise NandError(f"git cannot be run ({error.strerror}); install it") from error
     if said.returncode:
@@ -81,14 +88,14 @@ def mend(state: Path) -> None:
         DVC_RUNNING.unlink()
 
 
-def _claims() -> list[dict]:
+def _claims() -> list[dict[str, Any]]:
     if not DVC_RUNNING.exists():
         return []
     running = json.loads(DVC_RUNNING.read_text())
     return [*running.get("write", {}).values(), *chain(*running.get("read", {}).values())]
 
 
-def _at_work(claim: dict) -> bool:
+def _at_work(claim: dict[str, Any]) -> bool:
     """Whether the dvc of a claim still runs; dvc itself takes a zombie, or whoever has its number now, for it."""
     try:
         process = psutil.Process(claim["pid"])

@@ -8,7 +8,7 @@ import pandas as pd
 from prefect import flow
 
 from flows.run import MANIFEST, Run
-from nand_core.artifacts.store import replacing
+from nand_core.artifacts.disk import replacing
 from nand_core.config import check_names
 from nand_core.datasets.manifest import digest_files, scan
 from tasks.dataset import ClassSpec

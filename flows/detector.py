@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -43,7 +44,9 @@ class DetectorItems:
         encoder = encoder_key(detector_encoder(settings, run.params.encoder)) if used else {}
         return cls(run, detector, settings, kind, text, encoder)
 
-    def specs(self, of: type[Made], split: str, class_name: str | None = None, **values: dict) -> dict[str, Made]:
+    def specs(
+        self, of: type[Made], split: str, class_name: str | None = None, **values: Mapping[str, Any]
+    ) -> dict[str, Made]:
         """A spec for every class, or for the one named; ``values`` are further fields, class by class."""
         shards = class_shards(self.run, split, encoded="features" in self.kind.needs, class_name=class_name)
         return {

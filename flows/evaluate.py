@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from prefect import flow
 
 from flows.run import ARTIFACTS, RESULTS, Run
 from flows.scope import finish
-from nand_core.artifacts.store import replacing, sha256_file
-from nand_core.normalities import current, known_groups
+from nand_core.artifacts.disk import replacing
+from nand_core.artifacts.store import sha256_file
+from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import OPERATING_COLUMNS, effect_table
 from nand_core.protocol import AUROC_COLUMNS, SCORE_COLUMNS, aggregate
 from tasks.evaluate import EvaluateSpec
@@ -39,7 +40,7 @@ def evaluate(params: str = "params.yaml", class_name: str | None = None) -> None
     finish(run, class_name)
 
 
-def _protocol(run: Run, digest) -> None:
+def _protocol(run: Run, digest: Callable[[Path], str]) -> None:
     specs = {}
     for detector, name, rows, base in _judged(run):
         for group in sorted(set(rows["group"]) - {""}):
@@ -66,8 +67,8 @@ def _protocol(run: Run, digest) -> None:
             temporary.write_text(json.dumps(aggregate(table), indent=2) + "\n")
 
 
-def _normalities(run: Run, digest, class_name: str | None) -> None:
-    held: dict[str, list] = {}
+def _normalities(run: Run, digest: Callable[[Path], str], class_name: str | None) -> None:
+    held: dict[str, list[Normality]] = {}
     for normality in current(run.params.prompts, known_groups(run.manifest)):
         held.setdefault(normality.class_name, []).append(normality)
     specs = {}

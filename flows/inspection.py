@@ -14,13 +14,14 @@ from flows.evaluate import NORMALITIES
 from flows.features import TEXT_FEATURES, text_vectors
 from flows.inbox.current import FIRST, check_current, current_thresholds
 from flows.inbox.folder import Folder, below_checkout
-from flows.inbox.judge import Asked, Judge
+from flows.inbox.judge import Judge
 from flows.inbox.recorded import check_recorded
 from flows.inbox.rounds import Rounds
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run, hold_store
 from flows.scope import texts
 from flows.suppression import question
 from nand_core.artifacts.disk import refusals
+from nand_core.asked import Asked
 from nand_core.errors import NandError
 from nand_core.normalities import Normality, current, known_groups
 
@@ -60,8 +61,8 @@ def inspection(
         place.prepare(classes)
         for line in place.strangers(classes):
             logger.error("inspect: %s", line)
-        settings = {"most": min(MOST, run.params.run.shard), "quality": run.params.report.quality, "commit": head()}
-        for batch in Rounds(place, classes, judges.of, settle, **settings):
+        most, quality = min(MOST, run.params.run.shard), run.params.report.quality
+        for batch in Rounds(place, classes, judges.of, settle, most, quality, commit=head()):
             for one in batch.refused:
                 logger.warning("inspect: %s: quarantined, %s", batch.class_name, one.reason)
             waiting = place.waiting(batch.class_name)
@@ -123,7 +124,7 @@ class Judges:
 
     def _asked(self, one: Normality) -> Asked:
         where, apart = (one.class_name, one.name), one if one.apart else None
-        return Asked(one.text, **question(self.vectors, self.groups, self.run.params.suppression, where, apart))
+        return question(self.vectors, self.groups, self.run.params.suppression, where, apart)
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import Flow, flow
 
@@ -23,7 +24,7 @@ def pipeline(params: str = "params.yaml") -> None:
     """Every stage in order; items that nothing touched come from the cache."""
     settings = load_params(Path(params))
 
-    def run(stage: Flow, *arguments: str) -> None:
+    def run(stage: Flow[..., Any], *arguments: str) -> None:
         stage.with_options(task_runner=task_runner(settings.run))(*arguments, params)
 
     for stage in (demo_data, dataset, prompts, text_features):

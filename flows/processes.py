@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 
@@ -24,7 +25,7 @@ def run_tree(command: Sequence[str], environment: Mapping[str, str]) -> int:
         raise
 
 
-def end_tree(process: subprocess.Popen) -> None:
+def end_tree(process: subprocess.Popen[Any]) -> None:
     """SIGTERM to a process and to all below it, SIGKILL to those that are still there after a while."""
     try:
         top = psutil.Process(process.pid)

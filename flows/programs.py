@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from typing import IO, Any, cast
 
 from prefect import State, Task, get_run_logger
 from prefect.client.schemas import TaskRun
@@ -41,6 +42,7 @@ def program(module: str, *arguments: str, hours: float = 1.0) -> list[str]:
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+    said = cast(IO[str], process.stdout)  # there, as it is a PIPE
     late = threading.Event()
 
     def stop() -> None:
@@ -51,7 +53,7 @@ def program(module: str, *arguments: str, hours: float = 1.0) -> list[str]:
     clock.start()
     lines: list[str] = []
     try:
-        for line in process.stdout:
+        for line in said:
             lines.append(line.rstrip())
             logger.info("%s", lines[-1])
         process.wait()
@@ -60,6 +62,7 @@ def program(module: str, *arguments: str, hours: float = 1.0) -> list[str]:
         raise
     finally:
         clock.cancel()
+        said.close()
     if late.is_set():
         raise ProgramFailed(f"{name}: not ended within {hours:g} hours")
     if process.returncode:
@@ -75,6 +78,6 @@ def _fail(name: str, status: int, lines: Sequence[str]) -> None:
     raise ProgramFailed(f"{name}: exit status {status}\n{last}")
 
 
-def may_help(task: Task, run: TaskRun, state: State) -> bool:
+def may_help(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether another try of a task may help (Prefect's ``retry_condition_fn``): not after a user's mistake."""
     return not isinstance(state.data, NandError)

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock
@@ -55,9 +56,10 @@ def record_stage(folder: Path, stage: str, counts: StageCounts) -> None:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def read_run(folder: Path) -> dict:
+def read_run(folder: Path) -> dict[str, Any]:
     """The last run's record, ``{}`` where there is none."""
     try:
-        return json.loads((folder / FILE).read_text())
+        found: dict[str, Any] = json.loads((folder / FILE).read_text())
     except (FileNotFoundError, ValueError):
         return {}
+    return found

@@ -10,8 +10,9 @@ from prefect import flow
 from flows.evaluate import NORMALITIES
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run
 from flows.scope import finish
-from nand_core.artifacts.store import replacing, sha256_file
-from nand_core.normalities import current, known_groups
+from nand_core.artifacts.disk import replacing
+from nand_core.artifacts.store import Record, sha256_file
+from nand_core.normalities import Normality, current, known_groups
 from nand_core.report.inputs import read_json, report_data_files
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
@@ -52,14 +53,15 @@ def report(params: str = "params.yaml", class_name: str | None = None) -> None:
     finish(run, class_name)
 
 
-def _texts(run: Run, record) -> dict[str, str]:
-    return json.loads(run.work.store.path(record).read_bytes())
+def _texts(run: Run, record: Record) -> dict[str, str]:
+    texts: dict[str, str] = json.loads(run.work.store.path(record).read_bytes())
+    return texts
 
 
 def _normalities_spec(run: Run) -> NormalitiesSpec:
     tokenizer = load_tokenizer(run.params.encoder)
 
-    def held(normality) -> Held:
+    def held(normality: Normality) -> Held:
         path = ARTIFACTS / "prompts" / normality.class_name / f"{normality.name}.json"
         return Held(
             class_name=normality.class_name,

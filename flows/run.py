@@ -9,12 +9,12 @@ from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar, cast
 from uuid import UUID
 
 import pandas as pd
 from filelock import FileLock
-from prefect import Task, get_run_logger
+from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import as_completed
 from tqdm import tqdm
@@ -27,7 +27,7 @@ from nand_core.artifacts.store import Record, Store
 from nand_core.artifacts.usage import note_current
 from nand_core.config import Params, check_names, load_params
 from nand_core.errors import NandError
-from tasks.cache import Spec, key_of, stored_in
+from tasks.cache import Item, Spec, key_of, stored_in
 from tasks.work import Work
 
 ARTIFACTS = Path("artifacts")
@@ -75,7 +75,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise NandError(f"{MANIFEST}: not readable ({error}); run the dataset stage") from error
 
-    def items(self, made: Task, specs: Mapping[Key, Spec], stage: str | None = None) -> dict[Key, Record]:
+    def items(self, made: Item, specs: Mapping[Key, Spec], stage: str | None = None) -> dict[Key, Record]:
         """Run an item for each spec, those in the cache without computing; keeps the order of ``specs``.
 
         Raises the first failure after the items that are running have ended; what was finished is kept.
@@ -168,7 +168,8 @@ class _Progress:
         percent = 100 * self._done / self._total
         if self._artifact is None:
             key = f"progress-{re.sub('[^a-z0-9]+', '-', self._stage)}"
-            self._artifact = create_progress_artifact(percent, key=key, description=f"{self._stage}: items done")
+            made = create_progress_artifact(percent, key=key, description=f"{self._stage}: items done")
+            self._artifact = cast(UUID, made)  # a coroutine in an event loop alone
         else:
             update_progress_artifact(self._artifact, percent)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any, cast
 
 from prefect.context import FlowRunContext
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, PrefectWrappedFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from nand_core.errors import NandError
 from nand_core.settings import RunSettings
 
 
-def task_runner(settings: RunSettings) -> TaskRunner:
+def task_runner(settings: RunSettings) -> TaskRunner[Any]:
     """Threads that share one loaded model, or ``workers`` processes of Dask or Ray with one each, on this machine.
 
     A flow inside another uses the cluster of that one: to start it takes seconds.
@@ -26,11 +27,13 @@ def task_runner(settings: RunSettings) -> TaskRunner:
         return ThreadPoolTaskRunner(max_workers=settings.workers)
     try:
         if settings.runner == "dask":
-            from prefect_dask import DaskTaskRunner
+            from prefect_dask import DaskTaskRunner  # type: ignore[attr-defined]  # no __all__ there
 
             outer = FlowRunContext.get()
             if outer and isinstance(outer.task_runner, DaskTaskRunner):
-                return DaskTaskRunner(address=outer.task_runner.client.scheduler.address)
+                scheduler = outer.task_runner.client.scheduler
+                if scheduler is not None:
+                    return DaskTaskRunner(address=scheduler.address)
             cluster = {"n_workers": settings.workers, "threads_per_worker": 1}
             return DaskTaskRunner(cluster_kwargs={**cluster, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"})
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -38,12 +41,14 @@ def task_runner(settings: RunSettings) -> TaskRunner:
     except ImportError as error:
         name = settings.runner
         raise NandError(f"run.runner: {name} is not installed ({error}); pip install 'nand[{name}]'") from error
-    return RayTaskRunner(init_kwargs={"num_cpus": settings.workers, "include_dashboard": False})
+    ray: TaskRunner[Any] = RayTaskRunner(init_kwargs={"num_cpus": settings.workers, "include_dashboard": False})
+    return ray
 
 
-def cancel(future: PrefectFuture) -> None:
+def cancel(future: PrefectFuture[Any]) -> None:
     """Drop an item that has not begun yet."""
-    waiting = future.wrapped_future
+    # Every runner's futures are of this kind.
+    waiting = cast(PrefectWrappedFuture[Any, Any], future).wrapped_future
     if hasattr(waiting, "cancel"):
         waiting.cancel()
     else:

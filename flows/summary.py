@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -49,8 +51,8 @@ def changed_rows(before: pd.DataFrame | None, now: pd.DataFrame) -> str:
         return "There was none.\n"
     columns = ["auroc_before", "auroc_after"]
     both = before[ROW + columns].merge(now[ROW + columns], on=ROW, how="outer", suffixes=("_then", "_now"))
-    then, now = (both[[f"{column}_{when}" for column in columns]].to_numpy() for when in ("then", "now"))
-    different = both[~(then == now).all(axis=1)]
+    old, new = (both[[f"{column}_{when}" for column in columns]].to_numpy() for when in ("then", "now"))
+    different = both[~(old == new).all(axis=1)]
     if different.empty:
         return "Every figure is the same.\n"
     more = f"\nand {len(different) - MOST} more rows\n" if len(different) > MOST else ""
@@ -61,7 +63,7 @@ def changed_rows(before: pd.DataFrame | None, now: pd.DataFrame) -> str:
     return markdown_table([*ROW, "before, after: then", "now"], rows, text_columns=3) + more
 
 
-def _pair(row: dict, when: str) -> str:
+def _pair(row: Mapping[Hashable, Any], when: str) -> str:
     before, after = row[f"auroc_before_{when}"], row[f"auroc_after_{when}"]
     return "-" if pd.isna(before) else f"{before:.1f}, {after:.1f}"
 

@@ -12,17 +12,14 @@ from prefect import flow
 from flows.features import TEXT_FEATURES
 from flows.run import ARTIFACTS, Run
 from flows.scope import finish, texts
-from nand_core.artifacts.store import replacing
+from nand_core.artifacts.disk import replacing
 from nand_core.normalities import known_groups
-from nand_core.prompts.curated import curated_phrases
-from nand_core.prompts.rules import rule_phrases
+from nand_core.prompts.provide import competitor_phrases
 from nand_core.prompts.templates import abnormal_sentences, normal_sentences, sentences
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 from tasks.text_features import TextSpec
 from tasks.text_features import text_features as encode
 from tasks.work import encoder_key
-
-COMPETITOR_PHRASES = 8
 
 
 @flow(name="text_features")
@@ -44,7 +41,7 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
         said[*where, "add"] = sentences(phrases)
         # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
         if one is None:
-            said[*where, "known"] = sentences(curated_phrases(*where) or rule_phrases(*where, COMPETITOR_PHRASES))
+            said[*where, "known"] = sentences(competitor_phrases(*where))
     for name in groups if class_name is None else ():
         said[name, "", "nor"] = normal_sentences(name)
         said[name, "", "abn"] = abnormal_sentences(name)

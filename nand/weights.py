@@ -62,7 +62,7 @@ def needed_files(params: Params) -> list[NeededFile]:
     for section, model, file in _files(params):
         sections.setdefault((model, file), []).append(section)
     return [
-        NeededFile(tuple(users), model, file, sha256_file(file.path) if file.present else "")
+        NeededFile(tuple(users), model, file, sha256_file(file.path) if file.path and file.present else "")
         for (model, file), users in sections.items()
     ]
 

@@ -9,7 +9,8 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.detectors.settings import DetectorSettings
@@ -21,6 +22,7 @@ from nand_core.vlm.settings import EncoderSettings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic_core import ErrorDetails
 
 
 class Params(Settings):
@@ -81,7 +83,7 @@ def _yaml_problem(error: YAMLError | UnicodeDecodeError) -> str:
     return f"line {mark.line + 1}: {problem.partition(' with value ')[0]}"
 
 
-def _explain(problem: dict[str, Any]) -> str:
+def _explain(problem: ErrorDetails) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown key {where!r}{nearest(str(problem['loc'][-1]), _siblings(problem['loc'][:-1]))}"

@@ -6,6 +6,7 @@ different texts: tokens of each layer -> linear layer -> cosine to the texts -> 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -102,10 +103,22 @@ def suppression_map(
 
 def dilate(maps: Tensor, side: int) -> Tensor:
     """The maximum of (N, H, W) maps over squares of ``side`` (odd) pixels."""
-    # A square's maximum is that of its columns' maxima: two passes of k instead of one of k * k.
+    # A square's maximum is that of its columns' maxima.
+    return _window_maximum(_window_maximum(maps, side, dim=1), side, dim=2)
+
+
+def _window_maximum(maps: Tensor, side: int, dim: int) -> Tensor:
+    """Over windows of ``side`` centred on every position of ``dim``, in about log2(side) steps."""
     edge = side // 2
-    columns = F.max_pool2d(maps[:, None], (side, 1), stride=1, padding=(edge, 0))
-    return F.max_pool2d(columns, (1, side), stride=1, padding=(0, edge))[:, 0]
+    length = maps.shape[dim]
+    padding = [0, 0] * (maps.ndim - 1 - dim) + [edge, edge]
+    found, covered = F.pad(maps, padding, value=-math.inf), 1
+    while covered < side:
+        # Two windows that overlap or touch: the next one is as long as both together, at most ``side``.
+        step = min(covered, side - covered)
+        left = found.narrow(dim, 0, found.shape[dim] - step)
+        found, covered = torch.maximum(left, found.narrow(dim, step, found.shape[dim] - step)), covered + step
+    return found.narrow(dim, 0, length)
 
 
 def rivals(f_add: Tensor, f_nor: Tensor, known: Tensor) -> Tensor:
@@ -132,10 +145,10 @@ def union(suppressions: Sequence[Tensor]) -> Tensor:
     if len(suppressions) == 1:
         return suppressions[0]
     # Sorting per position makes the rounding independent of the order too.
-    first, *rest = torch.stack(list(suppressions)).sort(dim=0).values
+    found, *rest = torch.stack(list(suppressions)).sort(dim=0).values.unbind()
     for other in rest:
-        first = first + other * (1 - first)
-    return first
+        found = found + other * (1 - found)
+    return found
 
 
 def image_score(anomaly: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,7 @@ def effect_rows(
         after: (n,) scores with all of the class's normalities added.
     """
     good = (rows["type"] == "good").to_numpy()
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "detector": detector,
         **{name: rows[name].to_numpy() for name in ("class", "type", "group")},
         "id": rows["path"].to_numpy(),

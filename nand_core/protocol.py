@@ -39,7 +39,7 @@ def labels(rows: pd.DataFrame, group: str) -> NDArray[np.int64]:
     if group not in known:
         raise NandError(f"{_where(rows, group)}: no test image belongs to this group{nearest(group, known)}")
     normal = (rows["type"] == "good") | (rows["group"] == group)
-    return (~normal).to_numpy(dtype=np.int64)
+    return np.asarray(~normal, dtype=np.int64)
 
 
 def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -90,7 +90,7 @@ def gain_interval(
 
 
 def weighted_auroc(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], normal: NDArray, abnormal: NDArray
+    labels: NDArray[np.int64], scores: NDArray[np.float64], normal: NDArray[np.int64], abnormal: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """AUROC in percent for many weightings of the same images.
 
@@ -111,7 +111,9 @@ def weighted_auroc(
     wins = below[:, np.searchsorted(ranked, positive, "left")]
     wins = wins + below[:, np.searchsorted(ranked, positive, "right")]
     pairs = below[:, -1] * abnormal.sum(axis=1)
-    return 100.0 * np.einsum("dp,dp->d", wins, abnormal, dtype=np.float64) / (2.0 * pairs)
+    won = np.einsum("dp,dp->d", wins, abnormal, dtype=np.float64)
+    percent: NDArray[np.float64] = 100.0 * won / (2.0 * pairs)
+    return percent
 
 
 def evaluate_group(
@@ -227,7 +229,7 @@ def _counts(rng: np.random.Generator, n: int, draws: int) -> NDArray[np.int64]:
 
 
 def _class_name(rows: pd.DataFrame) -> str:
-    names = sorted(set(rows["class"]))
+    names: list[str] = sorted(set(rows["class"]))
     if len(names) != 1:
         raise NandError(f"expected the test images of one class, got {names or 'none'}")
     return names[0]

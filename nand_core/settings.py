@@ -19,7 +19,7 @@ class Settings(BaseModel):
 
 
 class SuppressionSettings(Settings):
-    """How the layers' maps become a suppression map.
+    """How the layers' maps become a suppression map. ``dilation=0, competing=False`` is the paper's setting.
 
     Attributes:
         combine: over the layers; the paper's sum is clipped to 1, a suppression map must lie in [0, 1].
@@ -30,8 +30,8 @@ class SuppressionSettings(Settings):
     """
 
     combine: Combine = "mean"
-    dilation: int = Field(0, ge=0, lt=MAP_SIZE)
-    competing: bool = False
+    dilation: int = Field(55, ge=0, lt=MAP_SIZE)
+    competing: bool = True
 
     @field_validator("dilation")
     @classmethod
@@ -55,7 +55,7 @@ class ReportSettings(Settings):
     """How much the page shows."""
 
     title: str = "Normality addition, before and after"
-    gallery: int = Field(3, ge=0, le=50, description="images of each kind for each group and detector")
+    gallery: int = Field(2, ge=0, le=50, description="images of each kind for each group and detector")
     panel: int = Field(144, ge=32, le=512, description="longest side of a panel in pixels")
     quality: int = Field(72, ge=1, le=100, description="WebP quality of the panels")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def base_maps(spec: MapsSpec, work: Work) -> Record:
     detector = fitted(spec, spec.state, work)
     ids = [path for shard in spec.shards for path in shard.ids]
 
-    def batches():
+    def batches() -> Iterator[np.ndarray]:
         for shard in spec.shards:
             maps: np.ndarray = resize_maps(detector.maps(ShardBatch(shard, work))).numpy()
             yield maps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from prefect import Task, task
 from prefect.cache_policies import CachePolicy
@@ -49,12 +49,17 @@ def item_key(module: str, name: str, spec: Spec) -> str:
     return f"{name}-{digest({'task': name, 'code': code_digest(module), 'spec': spec.key()})}"
 
 
-def key_of(made: Task, spec: Spec) -> str:
+Item = Task[[Spec, Any], dict[str, Any]]
+"""A task that :func:`item` made."""
+
+
+def key_of(made: Item, spec: Spec) -> str:
     """The key of a task's item."""
-    return item_key(made.cache_policy.module, made.cache_policy.name, spec)
+    policy = cast(ContentKey, made.cache_policy)  # item() gives every task one
+    return item_key(policy.module, policy.name, spec)
 
 
-def item(function: Callable[[Any, Any], Record]) -> Task:
+def item(function: Callable[[Any, Any], Record]) -> Item:
     """A cached Prefect task of ``function(spec, work) -> Record``."""
     module, name = function.__module__, function.__name__
 
@@ -65,18 +70,16 @@ def item(function: Callable[[Any, Any], Record]) -> Task:
         return record.model_dump()
 
     run.__doc__ = function.__doc__
-    made = task(
-        run,
+    return task(
         name=name,
         persist_result=True,
         result_serializer="json",
         cache_result_in_memory=False,
         cache_policy=ContentKey(module=module, name=name),
-    )
-    return made
+    )(run)
 
 
-def stored_in(made: Task, store: Store) -> Task:
+def stored_in(made: Item, store: Store) -> Item:
     """The task with its records and locks in ``store``."""
     policy = made.cache_policy.configure(
         lock_manager=FlockManager(store.locks), isolation_level=IsolationLevel.SERIALIZABLE

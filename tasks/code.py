@@ -44,7 +44,10 @@ def _code_digest(module: str) -> str:
 def _source(name: str) -> Path | None:
     """The file of a project module; None for a name inside a module. Nothing is imported to find it."""
     package, *parts = name.split(".")
-    base = Path(importlib.util.find_spec(package).origin).parent.joinpath(*parts)
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"{package}: no package whose sources could be read", name=package)
+    base = Path(found.origin).parent.joinpath(*parts)
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 

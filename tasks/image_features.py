@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from PIL import Image
 
 from nand_core.artifacts.store import Record
 from nand_core.datasets.images import read_image
+from nand_core.errors import NandError
 from nand_core.vlm.features import ImageFeatures
 from tasks.cache import Spec, item
 from tasks.work import Work
@@ -32,7 +34,7 @@ def image_features(spec: EncodeSpec, work: Work) -> Record:
     vlm = work.vlm()
     pixels = torch.stack([vlm.preprocess(read_image(work.root / path)) for path in spec.paths])
     features = vlm.encode_images(pixels)
-    arrays = {f"layer_{i}": tokens.cpu().numpy() for i, tokens in enumerate(features.layers)}
+    arrays: dict[str, Any] = {f"layer_{i}": tokens.cpu().numpy() for i, tokens in enumerate(features.layers)}
     with work.store.writing("npz") as put:
         np.savez(put.path, pooled=features.pooled.cpu().numpy(), **arrays)
     return put.record
@@ -61,10 +63,12 @@ class ShardBatch:
         self._shard = shard
         self._work = work
 
-    def images(self) -> list:
+    def images(self) -> list[Image.Image]:
         """The RGB images, decoded now."""
         return [read_image(self._work.root / path) for path in self.ids]
 
     def features(self) -> ImageFeatures:
-        """Their shared encoding, read now."""
+        """Their shared encoding, read now; NandError where the spec has none, as nobody said to need it."""
+        if self._shard.features is None:
+            raise NandError("the detector asks for features, but its needs do not name them")
         return read_features(self._work.store.path(self._shard.features))

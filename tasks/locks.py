@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from prefect.locking.protocol import LockManager
 
@@ -33,14 +34,14 @@ class FlockManager(LockManager):
         self._held: dict[str, tuple[int, str]] = {}
         self._guard = threading.Lock()
 
-    def __deepcopy__(self, memo: dict) -> FlockManager:
+    def __deepcopy__(self, memo: dict[int, Any]) -> FlockManager:
         return self  # Prefect copies cache policies; the locks of a process must stay in one place.
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Path]:
         return {"folder": self.folder}
 
-    def __setstate__(self, state: dict) -> None:
-        self.__init__(state["folder"])
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        FlockManager.__init__(self, state["folder"])
 
     def _try(self, key: str, holder: str) -> bool:
         with self._guard:

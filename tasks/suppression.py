@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record
-from nand_core.normality import suppression_map
+from nand_core.asked import Asked, Vector, answer
 from nand_core.settings import SuppressionSettings
 from tasks.cache import Spec, item
-from tasks.image_features import Shard, read_features
+from tasks.image_features import Shard, ShardBatch
 from tasks.work import Work
-
-Vector = tuple[float, ...]
 
 
 class SuppressionSpec(Spec):
@@ -34,19 +34,11 @@ class SuppressionSpec(Spec):
 def suppression(spec: SuppressionSpec, work: Work) -> Record:
     """A_sup (n, 256, 256) in [0, 1]."""
     vlm = work.vlm()
-    f_add, f_nor = (torch.tensor(vector, device=vlm.device) for vector in (spec.f_add, spec.f_nor))
-    others = torch.tensor(spec.others, device=vlm.device) if spec.others else None
+    asked = Asked(spec.group, spec.f_add, spec.f_nor, spec.others)
 
-    def batches():
+    def batches() -> Iterator[NDArray[np.float32]]:
         for shard in spec.shards:
-            layers = [
-                tokens.to(vlm.device) for tokens in read_features(work.store.path(shard.features)).layers
-            ]
-            with torch.no_grad():
-                maps = suppression_map(
-                    layers, vlm.linear, f_add, f_nor, vlm.logit_scale, spec.settings, others
-                )
-            yield maps.cpu().numpy()
+            yield answer(vlm, ShardBatch(shard, work).features(), asked, spec.settings).numpy()
 
     ids = [path for shard in spec.shards for path in shard.ids]
     with work.store.writing("npz") as put:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +35,7 @@ class Work:
     _loaded: dict[str, VLM] = field(default_factory=dict, repr=False)
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Callable[[str, Path, Store], Work], tuple[str, Path, Store]]:
         """A process that is sent items keeps one for all of them, and with it the loaded encoder."""
         return _of_process, (self.params.model_dump_json(), self.root, self.store)
 

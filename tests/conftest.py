@@ -1,4 +1,4 @@
-"""An interrupt that reaches what tests start; file systems of a few MB that fill up or turn read-only."""
+"""What Prefect and an interrupt need; file systems of a few MB that fill up or turn read-only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 
-def pytest_configure() -> None:
-    """A shell starts what runs in the background with SIGINT ignored, and what is started from there inherits it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """What has to be there before anything is imported or started."""
+    # Prefect makes its home in it (prefect.toml), but no parent of it.
+    (config.rootpath / ".nand").mkdir(exist_ok=True)
+    # A shell starts what runs in the background with SIGINT ignored, and what is started from there inherits it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -25,7 +28,7 @@ class Disk:
         self._mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs")
 
     def _mount(self, *arguments: str) -> None:
-        done = subprocess.run(["mount", *arguments, str(self.folder)], capture_output=True, text=True)
+        done = subprocess.run(["mount", *arguments, str(self.folder)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise PermissionError(done.stderr.strip())
 

@@ -47,7 +47,7 @@ class Bench:
     """The project under test, a second one for clean runs, and what those gave."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - a seeded draw
         self.project = Scratch(folder / "project", copy.deepcopy(PARAMS))
         self.clean = Scratch(folder / "clean", copy.deepcopy(PARAMS))
         self._known: dict[str, tuple[dict[str, str], int]] = {}

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,13 @@ class Arrival:
     sha256: str
     image: Image.Image | None = None
     reason: str = ""
+
+    @property
+    def picture(self) -> Image.Image:
+        """The image, of a file that has one."""
+        if self.image is None:
+            raise ValueError(f"{self.name}: has no image ({self.reason})")
+        return self.image
 
     @property
     def kept_name(self) -> str:
@@ -106,13 +114,13 @@ def _unreadable(path: Path, class_name: str, found: os.stat_result, problem: str
     return Arrival(path.name, image_id(class_name, path.name, repr(_version(found))), "", None, f"{name}: {problem}")
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedReader:
     """Of plain files alone: no link is followed, and no pipe waited for."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     return os.fdopen(handle, "rb")
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(file: BufferedReader) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 

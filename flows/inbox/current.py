@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def current_thresholds(
         rows = operating[(operating["detector"] == detector) & (operating["class"] == class_name)]
         rows = rows[rows["false_alarm"] == 100 * settings.false_alarm]
         before = after = float(rows["threshold_before"].iloc[0]) if len(rows) else float("nan")
-    if before != before:
+    if math.isnan(before):
         raise NandError(f"results: no threshold of {detector} for {class_name} there; {FIRST}")
     return before, after
 

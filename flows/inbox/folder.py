@@ -149,7 +149,7 @@ class Folder:
             self.root / "taken" / class_name / arrival.name, self.root / place / class_name / arrival.kept_name
         )
 
-    def _dropped(self, class_name: str) -> Iterator[os.DirEntry]:
+    def _dropped(self, class_name: str) -> Iterator[os.DirEntry[str]]:
         with os.scandir(self.root / "inbox" / class_name) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and not entry.name.lower().endswith(UNFINISHED):

@@ -12,26 +12,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from nand_core.asked import Asked, answer
 from nand_core.detectors.base import Detector
-from nand_core.normality import image_score, resize_maps, suppress, suppression_map, union
+from nand_core.normality import image_score, resize_maps, suppress, union
 from nand_core.settings import SuppressionSettings
 from nand_core.vlm.features import ImageFeatures
 
 if TYPE_CHECKING:
     from nand_core.vlm.encoder import VLM
-
-Vector = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A normality as the encoder is asked about it: its text and the unit text features of Eq. 4."""
-
-    text: str
-    f_add: Vector
-    f_nor: Vector
-    others: tuple[Vector, ...] = ()
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -67,18 +55,12 @@ class Judge:
         anomaly = resize_maps(self.detector.maps(batch))
         adapted = anomaly
         if self.normalities:
-            adapted = suppress(anomaly, union([self._suppression(batch, one) for one in self.normalities]), self.alpha)
+            features, vlm = batch.features(), self.vlm()
+            found = [answer(vlm, features, one, self.suppression) for one in self.normalities]
+            adapted = suppress(anomaly, union(found), self.alpha)
         before, after = image_score(anomaly).tolist(), image_score(adapted).tolist()
         # A copy each: one map that is kept must not keep the batch.
         return [Verdict(*found) for found in zip(before, after, (one.numpy().copy() for one in adapted), strict=True)]
-
-    @torch.no_grad()
-    def _suppression(self, batch: Batch, asked: Asked) -> torch.Tensor:
-        vlm = self.vlm()
-        f_add, f_nor = (torch.tensor(vector, device=vlm.device) for vector in (asked.f_add, asked.f_nor))
-        others = torch.tensor(asked.others, device=vlm.device) if asked.others else None
-        layers = [tokens.to(vlm.device) for tokens in batch.features().layers]
-        return suppression_map(layers, vlm.linear, f_add, f_nor, vlm.logit_scale, self.suppression, others).cpu()
 
 
 class Batch:

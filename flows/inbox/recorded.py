@@ -6,8 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml import YAML, YAMLError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from flows.inbox.current import FIRST
 from nand_core.config import Params
@@ -36,7 +37,10 @@ def check_recorded(params: Params, detector: str, lock: Path) -> None:
         evaluate, maps, suppression = (stages[name] for name in ("evaluate", f"base_maps@{detector}", "suppression"))
         written = {out["path"]: out["md5"] for out in evaluate["outs"]}
         root = lock.parent
-        if any(hashlib.md5((root / path).read_bytes()).hexdigest() != written[path] for path in RESULTS):
+        if any(
+            hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest() != written[path]
+            for path in RESULTS
+        ):
             return
         recorded = {**evaluate["params"]["params.yaml"], **suppression["params"]["params.yaml"]}
         recorded |= maps["params"]["params.yaml"]
@@ -46,18 +50,20 @@ def check_recorded(params: Params, detector: str, lock: Path) -> None:
             raise NandError(f"results: older than artifacts/suppression; {FIRST}")
     except (OSError, YAMLError, LookupError, TypeError):
         return
-    for name, kind, now, options in (
+    sections: tuple[tuple[str, Any, BaseModel, dict[str, Any]], ...] = (
         ("encoder", EncoderSettings, params.encoder, {"exclude": WHERE}),
         (f"detectors.{detector}", DetectorSettings, params.detectors[detector], {"exclude": WHERE}),
         ("suppression", SuppressionSettings, params.suppression, {}),
         ("evaluation", EvaluationSettings, params.evaluation, {"include": {"alpha"}}),
-    ):
+    )
+    for name, kind, now, options in sections:
         if _read(kind, recorded.get(name), options) != now.model_dump(**options):
             raise NandError(f"params.yaml: {name} is not that of the results; {FIRST}")
 
 
 def _read(kind: Any, values: Any, options: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        return TypeAdapter(kind).validate_python(values or {}).model_dump(**options)
+        settings: BaseModel = TypeAdapter(kind).validate_python(values or {})
     except ValidationError:
         return None
+    return settings.model_dump(**options)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from PIL import Image
 
@@ -126,14 +127,14 @@ class Rounds:
         if not arrivals:
             return []
         try:
-            verdicts = judge([one.id for one in arrivals], [one.image for one in arrivals])
+            verdicts = judge([one.id for one in arrivals], [one.picture for one in arrivals])
             return list(zip(arrivals, verdicts, strict=True))
         except Exception:
             judge(["plain grey"], [Image.new("RGB", (64, 64), "grey")])  # raises unless an image is the cause
-        judged = []
+        judged: list[tuple[Arrival, Verdict]] = []
         for one in arrivals:
             try:
-                judged += zip([one], judge([one.id], [one.image]), strict=True)
+                judged += zip([one], judge([one.id], [one.picture]), strict=True)
             except Exception as error:
                 reason = " ".join(f"{one.name}: cannot be judged ({error or type(error).__name__})".split())
                 self._refuse(batch, Arrival(one.name, one.id, one.sha256, None, f"{reason}; check the image"))
@@ -143,11 +144,11 @@ class Rounds:
         self.folder.refuse(batch.class_name, arrival)
         batch.refused.append(arrival)
 
-    def _row(self, class_name: str, judge: Judge, arrival: Arrival, verdict: Verdict) -> dict[str, object]:
+    def _row(self, class_name: str, judge: Judge, arrival: Arrival, verdict: Verdict) -> dict[str, Any]:
         """The image's row, its overlay written."""
         path = self.folder.root / "overlays" / class_name / f"{arrival.id}.webp"
         with flushed(path) as temporary:
-            overlay(arrival.image, verdict.adapted, judge.threshold_after).save(temporary, quality=self.quality)
+            overlay(arrival.picture, verdict.adapted, judge.threshold_after).save(temporary, quality=self.quality)
         return {
             "class": class_name,
             "name": arrival.name,

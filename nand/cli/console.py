@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -22,7 +23,7 @@ def one_line() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def table_of(*columns: str, left: int = 1, **options: object) -> Table:
+def table_of(*columns: str, left: int = 1, **options: Any) -> Table:
     """A table whose first ``left`` columns are names and whose others are figures."""
     table = Table(**options)
     for position, name in enumerate(columns):

@@ -109,7 +109,11 @@ def _prepare(
         print("the results are not those of params.yaml: 'nand repro' first", flush=True)
         if run_tree([sys.executable, "-m", "dvc", "repro"], environment):
             raise Stopped(1, AS_IT_WAS)
-    return PARAMS.read_text(encoding="utf-8"), change or _checked(class_name, plan)
+    text = PARAMS.read_text(encoding="utf-8")
+    change = change or _checked(class_name, plan)
+    if change is None:
+        raise NandError("the demo's images are not there: 'nand repro' draws them")
+    return text, change
 
 
 def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Change | None:

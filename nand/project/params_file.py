@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
-from yaml import Node, ScalarNode, SequenceNode
+from yaml import CollectionNode, Node, ScalarNode, SequenceNode
 
 from nand_core.errors import NandError
 
@@ -81,7 +81,7 @@ def _append(text: str, keys: Sequence[str], items: list[Any]) -> str:
             return _into(text, node, keys[depth:], items)
         name, value = found
         if isinstance(value, ScalarNode) or not value.value:  # nothing, null, {} or []
-            if not node.flow_style:
+            if not _flow(node):
                 text = text[: value.start_mark.index].rstrip(" ") + text[value.end_mark.index :]
                 at = _line_end(text, name.end_mark.index)
                 return _below(text, at, name.start_mark.column + 2, keys[depth + 1 :], items)
@@ -93,7 +93,7 @@ def _append(text: str, keys: Sequence[str], items: list[Any]) -> str:
 
 def _into(text: str, node: Node, keys: Sequence[str], items: list[Any]) -> str:
     """Add what lies under ``keys``, or the items themselves, behind the last child of a node that has some."""
-    if not node.flow_style:
+    if not _flow(node):
         column = node.start_mark.column
         return _below(text, _line_end(text, _end(node)), column, keys, items)
     at = len(text[: node.end_mark.index - 1].rstrip())
@@ -121,13 +121,18 @@ def _below(text: str, at: int, column: int, keys: Sequence[str], items: list[Any
 
 
 def _discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> str:
-    node: Node = yaml.compose(text)
+    node: Node | None = yaml.compose(text)
+    if node is None:
+        return text
     chain: list[tuple[Node, Node, Node]] = []
     for key in keys:
-        parent, (name, node) = node, _child(node, key)
-        chain.append((parent, name, node))
+        found = _child(node, key)
+        if found is None:
+            return text  # a merge key brings it in from elsewhere: _checked refuses that
+        chain.append((node, *found))
+        node = found[1]
     kept = [item for item in node.value if not chosen(_value(item))]
-    if kept and node.flow_style:
+    if kept and _flow(node):
         return text[: node.start_mark.index] + _inline(list(map(_value, kept))) + text[node.end_mark.index :]
     if kept:
         for item in reversed(node.value):
@@ -136,12 +141,12 @@ def _discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> s
         return text
     # The list's key goes, and every key above under which nothing else lies, unless a comment stands beside it.
     parent, name, _ = chain.pop()
-    for above, key, value in reversed(chain):
-        beside = text[key.end_mark.index : _line_end(text, key.end_mark.index)]
+    for above, its_name, value in reversed(chain):
+        beside = text[its_name.end_mark.index : _line_end(text, its_name.end_mark.index)]
         if len(value.value) > 1 or "#" in beside:
             break
-        parent, name = above, key
-    if not parent.flow_style:
+        parent, name = above, its_name
+    if not _flow(parent):
         return _without_lines(text, name.start_mark.index, _end(node))
     left = {_value(key): _value(value) for key, value in parent.value if key is not name}
     return text[: parent.start_mark.index] + _inline(left) + text[parent.end_mark.index :]
@@ -155,13 +160,18 @@ def _child(node: Node, key: str) -> tuple[Node, Node] | None:
     return next((pair for pair in node.value if pair[0].value == key), None)
 
 
+def _flow(node: Node) -> bool:
+    """Whether it is written within braces or brackets."""
+    return isinstance(node, CollectionNode) and node.flow_style
+
+
 def _value(node: Node) -> Any:
     return yaml.safe_load(yaml.serialize(node))
 
 
 def _end(node: Node) -> int:
     """Where the text of a node ends: that of a block is said to reach to the next token, comments included."""
-    if isinstance(node, ScalarNode) or node.flow_style or not node.value:
+    if isinstance(node, ScalarNode) or _flow(node) or not node.value:
         return node.end_mark.index
     last = node.value[-1]
     return _end(last if isinstance(node, SequenceNode) else last[1])

@@ -56,7 +56,7 @@ def _serve(parent: int, port: str) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == parent:  # else it died before the kernel knew
         start = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-        os.execv(sys.executable, start)
+        os.execv(sys.executable, start)  # noqa: S606 - the server itself, no shell around it
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nand_core.errors import NandError
@@ -40,7 +40,7 @@ def refusals(path: Path) -> Iterator[None]:
         number, where = refused
         # Copying names its source, whichever of the two has no room.
         if where is None or number in FULL or path.absolute() in Path(where).absolute().parents:
-            where = path
+            where = str(path)
         message = f"{where}: {os.strerror(number)}; make room or change the rights, then run again"
         raise NandError(f"{message} (what was finished is kept)") from error
 
@@ -81,10 +81,8 @@ def temporary_file(folder: Path, suffix: str) -> Iterator[Path]:
             yield path
         finally:
             # On a file system that became read-only this fails too, and would hide what went wrong.
-            try:
+            with suppress(OSError):
                 path.unlink(missing_ok=True)
-            except OSError:
-                pass
 
 
 @contextmanager

@@ -35,8 +35,8 @@ def write_maps(path: Path, ids: Sequence[str], batches: Iterable[np.ndarray], si
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(member, header)
             written = 0
-            for batch in batches:
-                batch = np.ascontiguousarray(batch, dtype="<f4")
+            for given in batches:
+                batch = np.ascontiguousarray(given, dtype="<f4")
                 if batch.shape[1:] != shape[1:]:
                     raise NandError(f"maps have shape {batch.shape[1:]}, expected {shape[1:]}")
                 if written + len(batch) > len(ids):
@@ -103,7 +103,8 @@ class MapFile:
             return self._read(start, max(stop - start, 0))
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        return self._read(index % len(self), 1)[0]
+        one: np.ndarray = self._read(index % len(self), 1)[0]
+        return one
 
     def _read(self, start: int, count: int) -> np.ndarray:
         # Read, not mapped: pages of a mapped file would stay in memory, and peak memory grow with the file.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -132,7 +131,8 @@ class SharedStore(Store):
         try:
             self.files.put_file(str(path), target)
         except FileNotFoundError:  # for want of a folder; a bucket that is not there is a mistake, and not made
-            if not self.files.exists(re.match("/?[^/]*", self.base)[0]):
+            bucket = self.base[:1] + self.base[1:].partition("/")[0]
+            if not self.files.exists(bucket):
                 raise
             for folder in (target.rpartition("/")[0], f"{self.base}/records"):
                 self.files.makedirs(folder, exist_ok=True)
@@ -159,20 +159,20 @@ class SharedStore(Store):
 
 def _within(seconds: float, call: Callable[[], Answer]) -> Answer:
     """What ``call`` gives or raises; TimeoutError when it takes longer. It is left to itself then."""
-    answer: list[Any] = []
+    answers: list[Answer] = []
+    errors: list[Exception] = []
 
     def run() -> None:
         try:
-            answer.extend((call(), None))
+            answers.append(call())
         except Exception as error:
-            answer.extend((None, error))
+            errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
-    if not answer:
+    if errors:
+        raise errors[0]
+    if not answers:
         raise TimeoutError(f"no answer within {seconds:g} s")
-    value, error = answer
-    if error is not None:
-        raise error
-    return value
+    return answers[0]

@@ -13,9 +13,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, overload
 
 from pydantic import Field, ValidationError
 
@@ -65,16 +65,20 @@ class Store(Settings):
         if record is None or not self.holds(record):
             path.unlink(missing_ok=True)
             return None
-        try:
+        with suppress(OSError):  # of another user in a shared store: then it counts as older than it is
             os.utime(path)
-        except OSError:
-            pass  # of another user in a shared store: then it counts as older than it is
         return record
 
     def note(self, key: str, record: Record) -> None:
         """Remember what the item of ``key`` gave."""
         with replacing(self.records / key) as temporary:
             temporary.write_text(record.model_dump_json())
+
+    @overload
+    def hold(self, alone: bool = False, wait: Literal[True] = True) -> BinaryIO: ...
+
+    @overload
+    def hold(self, alone: bool = False, *, wait: bool) -> BinaryIO | None: ...
 
     def hold(self, alone: bool = False, wait: bool = True) -> BinaryIO | None:
         """Keep others from removing things (``alone``: from using them) until the returned file is closed.

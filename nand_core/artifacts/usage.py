@@ -104,7 +104,7 @@ def superfluous(
     """What goes: nothing that a key of ``keep`` names; of the rest, what was last used ``before`` and then the least
     recently used until no more than ``max_size`` bytes are left; all of the rest when neither is given.
     """
-    rest = [one for one in usage.held if not keep.intersection(one.keys)]
+    rest = [one for one in usage.held if keep.isdisjoint(one.keys)]
     if before is None and max_size is None:
         return rest
     gone = [one for one in rest if before is not None and one.used < before]

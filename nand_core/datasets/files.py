@@ -21,9 +21,9 @@ _LONGEST = 100
 
 def listed(items: Iterable[object], separator: str = ", ") -> str:
     """The first five of ``items`` and how many more there are, as one line."""
-    items = list(map(str, items))
-    more = f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return separator.join(items[:SHOWN]) + more
+    texts = list(map(str, items))
+    more = f"{separator}and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return separator.join(texts[:SHOWN]) + more
 
 
 def entries(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nand_core.errors import NandError
 
@@ -47,7 +47,8 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     values = rgb.max(axis=2)
     coloured = palette and bool((values != rgb.min(axis=2)).any())
     labels = coloured or (values.max() <= LAST_LABEL and Path(path).suffix.lower() not in (".jpg", ".jpeg"))
-    return values > (0 if labels else MASK_THRESHOLD)
+    defect: NDArray[np.bool_] = values > (0 if labels else MASK_THRESHOLD)
+    return defect
 
 
 def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
@@ -57,8 +58,9 @@ def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
             raise NandError(f"{path}: the file is empty (0 bytes); copy it again or remove it")
         with Image.open(file or path, formats=FORMATS) as picture:
             # An MPO is a JPEG with previews behind the photograph, which is its first frame.
-            if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-                raise NandError(f"{path}: has {picture.n_frames} frames; save one of them as an image")
+            frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+            if frames > 1:
+                raise NandError(f"{path}: has {frames} frames; save one of them as an image")
             if picture.mode in ("F", "I"):
                 raise NandError(f"{path}: not 8 or 16 bit (mode {picture.mode}); save it with 8 or 16")
             upright = ImageOps.exif_transpose(picture)
@@ -69,9 +71,9 @@ def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
     except FileNotFoundError as error:
         raise NandError(f"{path}: no such file") from error
     except Image.DecompressionBombError as error:
-        limit = 2 * Image.MAX_IMAGE_PIXELS
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # without a limit there is no such error
         raise NandError(f"{path}: has more than {limit} pixels; crop it or make it smaller") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise NandError(f"{path}: is no {', '.join(FORMATS)} image; convert it or remove it") from error
     except Exception as error:  # a broken file can make a decoder raise anything
         reason = str(error) or type(error).__name__

@@ -86,7 +86,9 @@ CLASSES = tuple(name for name in OFFICIAL if name != LEFT_OUT)
 
 def paper_groups() -> dict[str, dict[str, list[str]]]:
     """class -> group -> anomaly types: Table 1 of the paper, 14 classes and 56 groups."""
-    return yaml.safe_load((files("nand_core.datasets") / "mvtec_ad_groups.yaml").read_text(encoding="utf-8"))
+    text = (files("nand_core.datasets") / "mvtec_ad_groups.yaml").read_text(encoding="utf-8")
+    groups: dict[str, dict[str, list[str]]] = yaml.safe_load(text)
+    return groups
 
 
 def check_official(rows: Iterable[Row], classes: Iterable[str], ignored: Iterable[str]) -> None:

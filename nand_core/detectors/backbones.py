@@ -109,10 +109,9 @@ def _kept_by_library(name: str) -> Path | None:
     library, _, model = name.partition(":")
     try:
         if library == "timm":
-            from timm.models import get_pretrained_cfg
+            from timm.models import get_pretrained_cfg_value
 
-            source = get_pretrained_cfg(model, allow_unregistered=False)
-            url, repository = source.url, source.hf_hub_id
+            url, repository = (get_pretrained_cfg_value(model, key) for key in ("url", "hf_hub_id"))
         else:
             import torchvision
 

@@ -36,12 +36,12 @@ class Context:
     Attributes:
         class_name: the class, as the manifest writes it.
         vlm: the encoder, loaded on first use.
-        text: the class's normal and abnormal text features, each (E,).
+        text: the class's normal and abnormal text features, each (E,); empty unless the detector needs ``text``.
     """
 
     class_name: str
     vlm: Callable[[], VLM]
-    text: Callable[[], tuple[Tensor, Tensor]]
+    text: Callable[[], tuple[Tensor, ...]]
 
 
 class Detector(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from nand_core.detectors.april_gan import AprilGan
 from nand_core.detectors.base import Checked, Context, Detector
@@ -20,7 +21,7 @@ from nand_core.detectors.winclip import WinCLIP
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import encoder_digest
 
-_BUILDERS = {
+_BUILDERS: Mapping[str, Callable[[Any, Context], Detector]] = {
     "april_gan": AprilGan,
     "patchcore": PatchCore,
     "winclip": WinCLIP,
@@ -46,8 +47,8 @@ def detector_digest(settings: DetectorSettings, class_name: str, ids: Sequence[s
     match settings:
         case PatchCoreSettings():
             return patchcore_digest(settings)
-        case WinCLIPSettings(encoder=EncoderSettings()):
-            return encoder_digest(settings.encoder)
+        case WinCLIPSettings(encoder=EncoderSettings() as encoder):
+            return encoder_digest(encoder)
         case ExternalSettings():
             return external_digest(settings, class_name, ids)
         case PluginSettings():

@@ -97,7 +97,7 @@ class MapArchive:
             )
         if twice := [name for name, count in Counter(ids.tolist()).items() if count > 1]:
             raise NandError(f"{path}: more than one map for {listed(twice)}; keep one of each")
-        self._maps = dict(zip(ids.tolist(), maps, strict=True))
+        self._maps: dict[str, np.ndarray] = dict(zip(ids.tolist(), maps, strict=True))
 
     def read(self, image_id: str) -> np.ndarray:
         if image_id not in self._maps:
@@ -147,7 +147,8 @@ class MapFolder:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+    values: np.ndarray = np.load(path, allow_pickle=False)
+    return values
 
 
 def _read_tiff(path: Path) -> np.ndarray:

@@ -124,7 +124,7 @@ class PatchCore:
             scores = distances.flatten(1).amax(dim=1)
             return (scores.square() if self._settings.distance == "squared" else scores).cpu()
         images = zip(distances.flatten(1), nearest.flatten(1), embedding.flatten(1, 2), strict=True)
-        return torch.stack([reweighted_score(d, i, points, self._bank) for d, i, points in images]).cpu()
+        return torch.stack([reweighted_score(d, i, points, self._fitted()) for d, i, points in images]).cpu()
 
     def _patch_distances(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         bank = self._fitted()
@@ -151,7 +151,7 @@ class PatchCore:
     def _encoder_blocks(self, batch: ImageBatch) -> list[Tensor]:
         features = batch.features().layers
         if self._settings.layers is None:
-            return list(features)
+            return list(features[:-1] or features)
         numbers = self._context.vlm().layers
         unknown = [layer for layer in self._settings.layers if layer not in numbers]
         if unknown:
@@ -167,7 +167,8 @@ def load_backbone(settings: PatchCoreSettings, device: torch.device) -> Backbone
     """
     patchcore_digest(settings)
     model = build_backbone(settings.backbone, settings.weights)
-    return Backbone(model, settings.layers or ("layer2", "layer3"), settings.resize, settings.crop, device)
+    layers = [str(layer) for layer in settings.layers or ("layer2", "layer3")]
+    return Backbone(model, layers, settings.resize, settings.crop, device)
 
 
 def patchcore_digest(settings: PatchCoreSettings) -> dict[str, str]:

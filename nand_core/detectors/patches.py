@@ -22,7 +22,7 @@ def pooled_patches(features: Sequence[Tensor], dimensions: int) -> Tensor:
     n, _, h, w = features[0].shape
     layers = []
     for feature in features:
-        patches = F.unfold(feature, kernel_size=3, padding=1).unflatten(2, feature.shape[-2:])
+        patches = torch.unflatten(F.unfold(feature, kernel_size=3, padding=1), 2, feature.shape[-2:])
         patches = _aligned(patches, (h, w)).movedim(1, -1).flatten(0, 2)
         layers.append(F.adaptive_avg_pool1d(patches[:, None], dimensions)[:, 0])
     stacked = torch.stack(layers, dim=1).flatten(1)
@@ -46,7 +46,7 @@ def nearest_neighbours(points: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
     # all share, and measure the distance to the one found again as a difference.
     centre = bank.mean(dim=0)
     centred = bank - centre
-    nearest = torch.cat([torch.cdist(part - centre, centred).argmin(dim=1) for part in points.split(rows)])
+    nearest = torch.cat([torch.cdist(part - centre, centred).argmin(dim=1) for part in torch.split(points, rows)])
     return (points - bank[nearest]).norm(dim=1), nearest
 
 
@@ -69,7 +69,8 @@ def reweighted_score(
         .indices
     )
     away = (points[worst] - bank[support]).norm(dim=1)
-    return (1 - away.softmax(dim=0)[0]) * distances[worst]
+    weight: Tensor = 1 - away.softmax(dim=0)[0]
+    return weight * distances[worst]
 
 
 def upsample(maps: Tensor, size: int, mode: Literal["bilinear", "nearest"]) -> Tensor:

@@ -26,7 +26,7 @@ def build_plugin(settings: PluginSettings, context: Context) -> Detector:
         raise NandError(
             f"detector plugin {settings.name!r}: {entry.value} cannot be imported ({error})"
         ) from error
-    detector = factory(dict(settings.options), context)
+    detector: Detector = factory(dict(settings.options), context)
     lacking = [
         part
         for part in ("needs", "trained", "fit", "state", "load_state", "maps")

@@ -63,8 +63,8 @@ class PatchCoreSettings(Settings):
         backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``.
         weights: path of the backbone's weights; null: the library fetches those it knows.
         sha256: expected digest of ``weights``.
-        layers: for ``encoder`` some of the encoder's block numbers, null for all; else module names, null for
-            layer2 and layer3. The first one's grid is the map's.
+        layers: for ``encoder`` some of the encoder's block numbers, null for all but its last, the nearest to the
+            texts; else module names, null for layer2 and layer3. The first one's grid is the map's.
         resize: side in pixels to which images are resized for a backbone of its own, without keeping the aspect.
         crop: side of the centre crop after that; null for none. Outside the crop maps are zero.
         dimensions: of a patch's vector (published variant).
@@ -77,7 +77,7 @@ class PatchCoreSettings(Settings):
     """
 
     kind: Literal["patchcore"] = "patchcore"
-    variant: Literal["published", "anomalib"] = "published"
+    variant: Literal["published", "anomalib"] = "anomalib"
     backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+)$")
     weights: str | None = None
     sha256: str | None = None

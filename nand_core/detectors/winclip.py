@@ -160,7 +160,7 @@ class WinCLIP:
                 f"winclip: shots={self._settings.shots}, but class {self._context.class_name!r} has "
                 f"{len(ids)} good training images; lower shots"
             )
-        return random.Random(self._settings.seed).sample(sorted(ids), self._settings.shots)
+        return random.Random(self._settings.seed).sample(sorted(ids), self._settings.shots)  # noqa: S311 - seeded
 
     def _fitted(self) -> dict[str, Tensor]:
         if self._references is None:

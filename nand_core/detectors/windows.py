@@ -96,7 +96,7 @@ def _encode(visual: VisionTransformer, tokens: Tensor, index: Tensor) -> Tensor:
     n, (count, size) = len(tokens), index.shape
     with_class = torch.cat([index.new_zeros(count, 1), index + 1], dim=1)
     windows = tokens[:, with_class].flatten(0, 1)
-    parts = [visual.transformer(part)[:, 0] for part in windows.split(max(1, TOKENS_AT_ONCE // (size + 1)))]
+    parts = [visual.transformer(part)[:, 0] for part in torch.split(windows, max(1, TOKENS_AT_ONCE // (size + 1)))]
     return _project(visual, visual.ln_post(torch.cat(parts))).view(n, count, -1)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nand_core.errors import NandError
 from nand_core.prompts import instruction
@@ -13,6 +14,9 @@ from nand_core.prompts.clean import checked_phrase, usable
 from nand_core.prompts.openai_client import Answer, open_chat
 from nand_core.prompts.settings import OpenAISettings
 from nand_core.prompts.templates import ABNORMAL_STATES, fill, object_name
+
+if TYPE_CHECKING:
+    from nand_core.prompts.openai_client import Messages
 
 #: Asked for beyond the number wanted, so that one poor phrase costs no second request.
 SPARE = 2
@@ -40,7 +44,7 @@ def generate_phrases(
     foreign = foreign_names(
         [*other_names, *_TEMPLATE_WORDS, *fill(ABNORMAL_STATES, name)], f"{name} {text} {name}"
     )
-    messages = [_message("user", instruction.first_request(name, text, count + SPARE))]
+    messages: Messages = [{"role": "user", "content": instruction.first_request(name, text, count + SPARE)}]
     good: list[str] = []
     tokens: dict[str, int] = {}
     with open_chat(settings, where) as chat:
@@ -54,10 +58,11 @@ def generate_phrases(
             good = list(dict.fromkeys([*good, *found]))
             if len(good) >= count:
                 return Generated(tuple(good[:count]), tokens or None)
+            more = instruction.second_request(len(good), count - len(good) + SPARE)
             messages = [
                 *messages,
-                _message("assistant", (answer.content or "")[:2000]),
-                _message("user", instruction.second_request(len(good), count - len(good) + SPARE)),
+                {"role": "assistant", "content": (answer.content or "")[:2000]},
+                {"role": "user", "content": more},
             ]
     raise NandError(
         f"{where}: {settings.model} gave {len(good)} of {count} usable phrases in two answers, "
@@ -84,7 +89,3 @@ def foreign_names(names: Iterable[str], own: str) -> re.Pattern[str] | None:
     words = {object_name(n).lower() for n in names}
     foreign = sorted(n for n in words if n and not re.search(rf"\b{re.escape(n)}\b", own))
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, foreign))})(?:s|es)?\b") if foreign else None
-
-
-def _message(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}

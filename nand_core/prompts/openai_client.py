@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import SecretStr
 
@@ -20,14 +20,15 @@ from nand_core.prompts.settings import OpenAISettings
 if TYPE_CHECKING:
     import httpx2
     import openai
+    from openai.types.chat import ChatCompletionMessageParam
+
+    Messages = list[ChatCompletionMessageParam]
 
 KEY = "OPENAI_API_KEY"
 #: An answer is a few kB, with a model's reasoning a few hundred; more is cut off while it arrives.
 MAX_ANSWER_BYTES = 512 * 1024
 #: A shorter key is no secret but a word such as "none" for a server that wants any; answers may hold it.
 MIN_SECRET = 8
-
-Messages = list[dict[str, str]]
 
 
 class _TooLong(Exception):
@@ -160,7 +161,8 @@ def _bound(response: httpx2.Response, timeout: float) -> None:
         def close(self) -> None:
             stream.close()
 
-    stream, deadline = response.stream, time.monotonic() + timeout
+    # A synchronous client's responses have no other.
+    stream, deadline = cast("httpx2.SyncByteStream", response.stream), time.monotonic() + timeout
     response.stream = Bounded()
 
 

@@ -17,6 +17,7 @@ from nand_core.prompts.rules import rule_phrases
 from nand_core.prompts.settings import PromptSettings, Provider
 
 _log = logging.getLogger(__name__)
+COMPETITOR_PHRASES = 8
 
 
 class PromptSet(BaseModel):
@@ -123,6 +124,11 @@ def make_prompts(
         provider=provider,
         **made,
     )
+
+
+def competitor_phrases(class_name: str, group: str) -> tuple[str, ...]:
+    """What a group is called where it competes with another text: the reviewed phrases, else rules on its name."""
+    return curated_phrases(class_name, group) or rule_phrases(class_name, group, COMPETITOR_PHRASES)
 
 
 def _local_phrases(

@@ -104,6 +104,7 @@ def _phrases(name: str, text: str) -> Iterator[str]:
     named = any(f" {n} " in f" {text} " for n in (name, plural(name)))
     state = is_state(words[0] if named else head)
     countable = not (state or _uncountable(head) or _is_plural(head))
+    patterns: tuple[str, ...]
     if named:
         patterns = _NAMED
     elif place is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -76,7 +78,7 @@ class Gallery:
         self._pictures: dict[str, list[Panel]] = {}
 
     @cached_property
-    def _images(self) -> dict[str, dict[str, object]]:
+    def _images(self) -> dict[Hashable, dict[Hashable, Any]]:
         return self.inputs.manifest.set_index("path", drop=False).to_dict("index")
 
     @cached_property
@@ -96,7 +98,7 @@ class Gallery:
         suppression = _Maps(self.inputs.artifacts / "suppression" / class_name / f"{group}.npz")
         good = scores[scores["type"] == "good"]
 
-        def example(row: dict) -> Example:
+        def example(row: Mapping[Hashable, Any]) -> Example:
             before, after = row["score_before"], row["score_after"]
             return Example(
                 row["id"],
@@ -108,11 +110,14 @@ class Gallery:
                 self._panels(row["id"], base[row["id"]], suppression[row["id"]]),
             )
 
-        return tuple([example(row) for row in rows.to_dict("records")] for rows in (chosen, spoiled))
+        return (
+            [example(row) for row in chosen.to_dict("records")],
+            [example(row) for row in spoiled.to_dict("records")],
+        )
 
     def _panels(self, image_id: str, anomaly: np.ndarray, suppression: np.ndarray) -> list[Panel]:
         # Eq. 6 as it stands on arrays: small tensors would wait for threads far longer than they compute
-        final = suppress(anomaly, suppression, self.inputs.evaluation.alpha)
+        final: np.ndarray = cast(Any, suppress)(anomaly, suppression, self.inputs.evaluation.alpha)
         pictures = self._photo_and_mask(image_id)
         size, top = (pictures[0].width, pictures[0].height), float(anomaly.max())
         maps = [

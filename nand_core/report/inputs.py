@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +38,7 @@ class ReportInputs:
     auroc: pd.DataFrame
     scores: pd.DataFrame
     operating: pd.DataFrame | None = None
-    prompts: Sequence[Mapping[str, object]] = ()
+    prompts: Sequence[Mapping[str, Any]] = ()
     dataset_kind: str = ""
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +46,7 @@ class ReportInputs:
     unknown_words: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, artifacts: Path, results: Path, data_root: Path, **described: object) -> ReportInputs:
+    def read(cls, artifacts: Path, results: Path, data_root: Path, **described: Any) -> ReportInputs:
         """From the stages' folders; ``described`` are the attributes that no file holds.
 
         Raises:
@@ -82,9 +83,10 @@ def _table(path: Path) -> pd.DataFrame:
         raise NandError(f"{path}: not a readable table ({error}); run the stage that writes it") from error
 
 
-def read_json(path: Path) -> dict[str, object]:
+def read_json(path: Path) -> dict[str, Any]:
     """A prompt set as it lies on disk; a NandError that names the file if it is no JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NandError(f"{path}: not readable as JSON ({error}); run the prompts stage again") from error
+    return read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -49,7 +50,7 @@ def render_normalities(held: Sequence[Described], effect: pd.DataFrame, false_al
     return environment().get_template("normalities.html.j2").render(classes=classes, false_alarm=100 * false_alarm)
 
 
-def _described(one: Described) -> dict:
+def _described(one: Described) -> dict[str, Any]:
     prompt = one.prompt
     return {
         "text": one.text,
@@ -60,7 +61,7 @@ def _described(one: Described) -> dict:
     }
 
 
-def _detectors(effect: pd.DataFrame) -> list[dict]:
+def _detectors(effect: pd.DataFrame) -> list[dict[str, Any]]:
     summary = effect_summary(effect) if len(effect) else effect
     return [
         {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -85,16 +86,17 @@ def render_page(inputs: ReportInputs, settings: ReportSettings) -> str:
     )
 
 
-def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict]:
+def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict[str, Any]]:
     paper, figures, means = paper_numbers(inputs.dataset_kind, auroc), aggregate(auroc), class_table(auroc)
     points = _Points(inputs.operating)
     found = []
-    for name, table in auroc.groupby("detector"):
+    for detector, table in auroc.groupby("detector"):
+        name = str(detector)
         groups = {
             key: [_group_row(name, r, paper.groups, points) for r in rows.to_dict("records")]
             for key, rows in table.groupby("class")
         }
-        classes = [
+        classes: list[dict[str, Any]] = [
             {
                 "mean": Row(
                     r["class"], r["auroc_before"], r["auroc_after"], **points.rates(name, r["class"])
@@ -125,29 +127,30 @@ class _Points:
 
     def __init__(self, operating: pd.DataFrame | None) -> None:
         self.table = None if operating is None else operating.set_index(["detector", "class", "group"]).sort_index()
-        self.detectors = None if operating is None else operating_means(operating)
+        self.detectors = None if operating is None else operating_means(operating).to_dict("index")
 
-    def rates(self, *key: str) -> dict[str, Pair]:
+    def rates(self, *key: str) -> dict[str, Any]:
         """``accepted`` and ``retained`` before and after, of a group, or the mean over those of a class."""
         if self.table is None:
             return {}
-        return _pairs(self.table.loc[[key] if len(key) == 3 else key].mean(numeric_only=True), "accepted", "retained")
+        rows = self.table.loc[[key]] if len(key) == 3 else self.table.loc[key, :]
+        return _pairs(rows.mean(numeric_only=True).to_dict(), "accepted", "retained")
 
-    def means(self, detector: str) -> dict[str, Pair]:
+    def means(self, detector: str) -> dict[str, Any]:
         """The same and ``false_alarms`` of a detector, and these at the threshold from before the addition."""
         if self.detectors is None:
             return {}
-        row = self.detectors.loc[detector]
+        row = self.detectors[detector]
         kept = {f"{name}_kept": float(row[f"{name}_kept"]) for name in ("accepted", "retained", "false_alarms")}
         return _pairs(row, "accepted", "retained", "false_alarms") | kept
 
 
-def _pairs(row: pd.Series, *names: str) -> dict[str, Pair]:
+def _pairs(row: Mapping[Hashable, Any], *names: str) -> dict[str, Any]:
     return {name: (float(row[f"{name}_before"]), float(row[f"{name}_after"])) for name in names}
 
 
 def _group_row(
-    detector: str, r: Mapping, paper: Mapping[tuple[str, str, str], Pair], points: _Points
+    detector: str, r: Mapping[Hashable, Any], paper: Mapping[tuple[str, str, str], Pair], points: _Points
 ) -> Row:
     return Row(
         r["group"],
@@ -161,7 +164,7 @@ def _group_row(
     )
 
 
-def _prompts(inputs: ReportInputs) -> list[dict]:
+def _prompts(inputs: ReportInputs) -> list[dict[str, Any]]:
     sets = sorted(inputs.prompts, key=lambda p: (p["class"], p["group"]))
     return [
         {
@@ -176,8 +179,8 @@ def _prompts(inputs: ReportInputs) -> list[dict]:
 
 
 def _gallery(
-    inputs: ReportInputs, settings: ReportSettings, auroc: pd.DataFrame, detectors: list[dict]
-) -> list[dict]:
+    inputs: ReportInputs, settings: ReportSettings, auroc: pd.DataFrame, detectors: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     gallery = Gallery(inputs, settings)
     rows = {
         (d["name"], c["mean"].name, g.name): g for d in detectors for c in d["classes"] for g in c["groups"]

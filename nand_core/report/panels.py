@@ -45,7 +45,8 @@ def levels(values: NDArray[np.float32], top: float, size: tuple[int, int]) -> ND
         np.asarray(values, dtype=np.float32) / top if top > 0 else np.zeros_like(values, dtype=np.float32)
     )
     resized = np.asarray(Image.fromarray(scaled).resize(size, Image.Resampling.BILINEAR))
-    return np.rint(np.clip(resized, 0, 1) * 255).astype(np.uint8)
+    found: NDArray[np.uint8] = np.rint(np.clip(resized, 0, 1) * 255).astype(np.uint8)
+    return found
 
 
 def coloured(found: NDArray[np.uint8], ramp: tuple[str, ...]) -> NDArray[np.uint8]:
@@ -62,7 +63,8 @@ def _table(ramp: tuple[str, ...]) -> NDArray[np.uint8]:
     stops = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in ramp], dtype=float)
     at = np.linspace(0, len(ramp) - 1, 256)
     channels = [np.interp(at, np.arange(len(ramp)), stops[:, c]) for c in range(3)]
-    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+    table: NDArray[np.uint8] = np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+    return table
 
 
 def _uri(image: Image.Image, quality: int | None) -> str:

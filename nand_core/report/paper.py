@@ -26,21 +26,22 @@ def paper_numbers(dataset_kind: str, auroc: pd.DataFrame) -> PaperNumbers:
     """
     if dataset_kind != "mvtec_ad":
         return PaperNumbers()
-    groups = _read("table2_april_gan.csv").set_index(["class", "group"])
-    detectors = _read("table3_detectors.csv").set_index("detector")
+    groups = _read("table2_april_gan.csv", "class", "group")
+    detectors = _read("table3_detectors.csv", "detector")
     run = set(auroc[["detector", "class", "group"]].itertuples(index=False, name=None))
-    shown = {("april_gan", *key): (row.auroc_before, row.auroc_after) for key, row in groups.iterrows()}
-    complete = [
-        detector
-        for detector in detectors.index
-        if {(c, g) for d, c, g in run if d == detector} == set(groups.index)
-    ]
+    shown = {("april_gan", c, g): pair for (c, g), pair in groups.items()}
     return PaperNumbers(
         groups={key: pair for key, pair in shown.items() if key in run},
-        detectors={d: (detectors.auroc_before[d], detectors.auroc_after[d]) for d in complete},
+        detectors={
+            detector: pair
+            for (detector,), pair in detectors.items()
+            if {(c, g) for d, c, g in run if d == detector} == set(groups)
+        },
     )
 
 
-def _read(name: str) -> pd.DataFrame:
+def _read(name: str, *keys: str) -> dict[tuple[str, ...], Pair]:
+    """AUROC before and after, by the columns ``keys``."""
     with resources.files("nand_core.report").joinpath("paper", name).open() as file:
-        return pd.read_csv(file)
+        rows = pd.read_csv(file).to_dict("records")
+    return {tuple(row[key] for key in keys): (row["auroc_before"], row["auroc_after"]) for row in rows}

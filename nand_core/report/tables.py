@@ -38,8 +38,14 @@ def markdown_tables(auroc: pd.DataFrame, level: float, operating: pd.DataFrame |
     tables["summary.md"] = markdown_table(
         ["detector", "before", "after", "gain", "groups", "groups worse"],
         (
-            [detector, _number(f["auroc_before"]), _number(f["auroc_after"]), _signed(f["gain"])]
-            + [f["groups"], f["groups_worse"]]
+            [
+                detector,
+                _number(f["auroc_before"]),
+                _number(f["auroc_after"]),
+                _signed(f["gain"]),
+                f["groups"],
+                f["groups_worse"],
+            ]
             for detector, f in aggregate(auroc).items()
         ),
         text_columns=1,

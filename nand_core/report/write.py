@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nand_core.artifacts.store import replacing
+from nand_core.artifacts.disk import replacing
 from nand_core.errors import NandError
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.page import render_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import open_clip
 import torch
@@ -16,8 +16,11 @@ from torch import nn
 from nand_core.errors import NandError
 from nand_core.vlm.weights import load_tensors
 
+Model: TypeAlias = open_clip.CLIP | open_clip.CustomTextCLIP
+"""Any to a type checker: open_clip has no types."""
 
-def build_model(config: dict[str, Any], size: int) -> nn.Module:
+
+def build_model(config: dict[str, Any], size: int) -> Model:
     """The open_clip model of a config at an image size, its weights not loaded yet."""
     keys = ("embed_dim", "quick_gelu", "init_logit_scale", "init_logit_bias", "nonscalar_logit_scale")
     arguments = {key: config[key] for key in keys if key in config}
@@ -34,14 +37,14 @@ def build_model(config: dict[str, Any], size: int) -> nn.Module:
     return model
 
 
-def block_widths(visual: nn.Module, size: int) -> list[int]:
+def block_widths(model: Model, size: int) -> list[int]:
     """C of every block of the image tower, found on the meta device: shapes without computing."""
-    visual = copy.deepcopy(visual).to("meta").eval()
+    visual = copy.deepcopy(model.visual).to("meta").eval()
     out = visual.forward_intermediates(torch.empty(1, 3, size, size, device="meta"), intermediates_only=True)
     return [block.shape[1] for block in out["image_intermediates"]]
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: Model, path: Path) -> None:
     """Load a CLIP state dict, its position embeddings resized (bicubic, antialiased) to the model's grid."""
     state = convert_state_dict(model, load_tensors(path))
     # Keys that scripted or older checkpoints carry beside the weights.

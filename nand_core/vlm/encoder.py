@@ -7,7 +7,6 @@ of the texts (APRIL-GAN, arXiv 2305.17382). Named models, JSON configs and the e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 import numpy as np
 import open_clip
@@ -17,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nand_core.errors import NandError
-from nand_core.vlm.build import block_widths, build_model, load_linear, load_weights
+from nand_core.vlm.build import Model, block_widths, build_model, load_linear, load_weights
 from nand_core.vlm.device import pick_device
 from nand_core.vlm.features import ImageFeatures
 from nand_core.vlm.settings import EncoderSettings
@@ -41,7 +40,7 @@ class VLM:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         tokenizer: Callable[[list[str]], Tensor],
         linear: nn.ModuleList | None,
         *,
@@ -73,7 +72,7 @@ class VLM:
         self._std = torch.tensor(std).view(3, 1, 1)
 
     @property
-    def linear(self) -> nn.ModuleList:
+    def linear(self) -> tuple[nn.Module, ...]:
         """One ``nn.Linear`` C_l -> E per chosen block.
 
         Raises:
@@ -83,9 +82,9 @@ class VLM:
             raise NandError(
                 "encoder.linear_layers: not set, but normality detection needs an APRIL-GAN checkpoint"
             )
-        return self._linear
+        return tuple(self._linear)
 
-    def autocast(self) -> AbstractContextManager:
+    def autocast(self) -> torch.autocast:
         """The precision in which the towers run."""
         return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
 
@@ -98,7 +97,7 @@ class VLM:
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> ImageFeatures:
         """(N, 3, S, S) preprocessed images -> their features, on the encoder's device."""
-        parts = [self._encode_batch(part.to(self.device)) for part in pixels.split(self.batch_size)]
+        parts = [self._encode_batch(part.to(self.device)) for part in torch.split(pixels, self.batch_size)]
         layers = tuple(torch.cat(blocks) for blocks in zip(*(part.layers for part in parts), strict=True))
         return ImageFeatures(layers, torch.cat([part.pooled for part in parts]))
 
@@ -115,7 +114,7 @@ class VLM:
         """n sentences -> (n, E) float32, unit vectors unless ``normalize`` is off."""
         tokens = self._tokenizer(list(sentences))
         with self.autocast():
-            parts = [self.model.encode_text(part.to(self.device)).float() for part in tokens.split(256)]
+            parts = [self.model.encode_text(part.to(self.device)).float() for part in torch.split(tokens, 256)]
         embeddings = torch.cat(parts)
         return F.normalize(embeddings, dim=-1) if normalize else embeddings
 
@@ -140,15 +139,15 @@ def load_vlm(settings: EncoderSettings) -> VLM:
     size = settings.image_size or config["vision_cfg"]["image_size"]
     preprocess = config.get("preprocess_cfg") or {}
     model = build_model(config, size)
-    widths = block_widths(model.visual, size)
+    widths = block_widths(model, size)
     layers = settings.layers or tuple(config.get("layers") or (len(widths) * q // 4 for q in (1, 2, 3, 4)))
     if layers[-1] > len(widths):
         raise NandError(f"encoder.layers: {layers[-1]} asked for, {settings.model} has {len(widths)} blocks")
-    load_weights(model, files["pretrained"].path)
+    load_weights(model, files["pretrained"].located())
     linear = None
     if "linear_layers" in files:
         linear = load_linear(
-            files["linear_layers"].path, [widths[i - 1] for i in layers], config["embed_dim"]
+            files["linear_layers"].located(), [widths[i - 1] for i in layers], config["embed_dim"]
         )
     return VLM(
         model,

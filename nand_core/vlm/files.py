@@ -31,17 +31,25 @@ class WeightFile:
     def present(self) -> bool:
         return self.path is not None and self.path.is_file()
 
+    def located(self) -> Path:
+        """Where the file lies.
+
+        Raises:
+            NandError: it is missing.
+        """
+        if self.path is None or not self.path.is_file():
+            raise NandError(
+                f"{self.section}.{self.key}: no file {self.wanted!r} here; put it there, or name another"
+            )
+        return self.path
+
     def digest(self) -> str:
         """The sha256 of the file's bytes.
 
         Raises:
             NandError: the file is missing, or is not the one that the settings name.
         """
-        if not self.present:
-            raise NandError(
-                f"{self.section}.{self.key}: no file {self.wanted!r} here; put it there, or name another"
-            )
-        found = sha256_file(self.path)
+        found = sha256_file(self.located())
         if self.sha256 and found != self.sha256.lower():
             raise NandError(
                 f"{self.path}: sha256 is {found}, the settings say {self.sha256}; "

@@ -11,6 +11,9 @@ from nand_core.settings import Settings
 
 EMBEDDED = Path(__file__).parent / "embedded"
 
+FileKey = Literal["config", "pretrained", "linear_layers", "vocabulary"]
+"""The role of a file that an encoder is made of."""
+
 
 class EncoderSettings(Settings):
     """An open_clip model and the linear layers that bring its patch tokens into the joint space.
@@ -33,9 +36,7 @@ class EncoderSettings(Settings):
     model: str = "embedded"
     pretrained: str | None = None
     linear_layers: str | None = None
-    sha256: dict[Literal["config", "pretrained", "linear_layers", "vocabulary"], str] = Field(
-        default_factory=dict
-    )
+    sha256: dict[FileKey, str] = Field(default_factory=dict)
     image_size: int | None = Field(None, gt=0)
     layers: tuple[int, ...] | None = None
     logit_scale: float | None = Field(None, gt=0)
@@ -56,3 +57,9 @@ class EncoderSettings(Settings):
         if self.model == "embedded":
             return EMBEDDED / "config.json"
         return Path(self.model) if self.model.endswith(".json") else None
+
+    def anchored(self, folder: Path) -> EncoderSettings:
+        """The same with the files that lie below ``folder`` named from the current folder."""
+        named = {name: getattr(self, name) for name in ("model", "pretrained", "linear_layers")}
+        below = {name: str(folder / value) for name, value in named.items() if value and (folder / value).is_file()}
+        return self.model_copy(update=below)

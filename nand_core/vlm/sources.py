@@ -11,7 +11,7 @@ from typing import Any
 
 from nand_core.errors import NandError, nearest
 from nand_core.vlm.files import WeightFile
-from nand_core.vlm.settings import EMBEDDED, EncoderSettings
+from nand_core.vlm.settings import EMBEDDED, EncoderSettings, FileKey
 
 
 def model_config(settings: EncoderSettings) -> dict[str, Any]:
@@ -21,6 +21,7 @@ def model_config(settings: EncoderSettings) -> dict[str, Any]:
         NandError: no such model or config file, or the file is no open_clip config.
     """
     path = settings.config_path
+    config: dict[str, Any] | None
     if path is None:
         import open_clip
 
@@ -48,7 +49,7 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
     Args:
         download: fetch the weights of an open_clip tag where they are not in its cache yet.
     """
-    files: dict[str, tuple[str, Path | None]] = {}
+    files: dict[FileKey, tuple[str, Path | None]] = {}
     config = settings.config_path
     embedded = settings.model == "embedded"
     if config is None:
@@ -103,7 +104,8 @@ def _tag(model: str, name: str) -> dict[str, Any]:
     """open_clip's entry for pretrained weights; empty if ``name`` is none of its tags."""
     import open_clip
 
-    return open_clip.get_pretrained_cfg(model, name)
+    tag: dict[str, Any] = open_clip.get_pretrained_cfg(model, name)
+    return tag
 
 
 def _tag_path(model: str, name: str, tag: dict[str, Any], download: bool) -> Path | None:

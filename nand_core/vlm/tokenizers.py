@@ -21,13 +21,16 @@ def load_tokenizer(settings: EncoderSettings) -> Tokenizer:
     """
     length = model_config(settings)["text_cfg"].get("context_length", 77)
     for file in weight_files(settings):
-        if file.key == "vocabulary":
+        if file.key == "vocabulary" and file.path is not None:
             return WordTokenizer.load(file.path, length)
     import open_clip
 
+    tokenizer: Tokenizer
     if settings.config_path is not None:
-        return open_clip.SimpleTokenizer(context_length=length)
-    return open_clip.get_tokenizer(settings.model)
+        tokenizer = open_clip.SimpleTokenizer(context_length=length)
+    else:
+        tokenizer = open_clip.get_tokenizer(settings.model)
+    return tokenizer
 
 
 def unknown_words(tokenizer: Tokenizer, text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -24,6 +25,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise NandError(f"{path}: no such weights file")
+    loaded: Any
     try:
         if path.suffix == ".safetensors":
             loaded = load_file(path)

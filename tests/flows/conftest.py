@@ -85,7 +85,7 @@ def restored(project: Project, first: State, phrased: State, looks: dict) -> Sta
 @pytest.fixture(scope="module")
 def mirrored(project: Project, restored: State) -> State:
     """One test image of wood mirrored."""
-    path = sorted((project.folder / "data/demo/wood/test/good").iterdir())[0]
+    path = min((project.folder / "data/demo/wood/test/good").iterdir())
     before = path.read_bytes()
     with Image.open(path) as image:
         ImageOps.mirror(image).save(path)

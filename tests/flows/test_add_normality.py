@@ -16,6 +16,7 @@ import pytest
 from pipeline_project import PARAMS, ROOT, Project
 
 from benchmarks.scratch import last_run
+from nand import Normality
 from nand.project.server import local_server
 from nand_core.artifacts.maps import MapFile
 
@@ -181,6 +182,19 @@ def test_two_normalities_suppress_in_turn(project, both, effect):
     left = base * np.prod([1 - one for one in found], axis=0)
     np.testing.assert_allclose(rows.loc[ids, "score_after"], left.max((1, 2)), rtol=1e-5)
     assert set(rows.loc[rows["added"], "type"]) == {"thread"}
+
+
+def test_the_library_says_the_same_of_all_together(project, both, effect):
+    params = project.folder / "both.yaml"
+    params.write_text(both.params)
+    normality = Normality.from_params(params, "carpet")
+    params.unlink()
+    assert [text.text for text in normality.texts] == ["loose fibre", "thread"]
+    base = MapFile(project.folder / "artifacts/base_maps/april_gan/carpet.npz")
+    result = normality.apply([project.folder / "data/demo" / name for name in base.ids], base[:])
+    rows = effect[effect["detector"] == "april_gan"].set_index("id").loc[list(base.ids)]
+    np.testing.assert_array_equal(result.scores_before, rows["score_before"])
+    np.testing.assert_array_equal(result.scores_after, rows["score_after"])
 
 
 def test_a_labelled_group_is_that_group(both):

@@ -230,7 +230,7 @@ def test_one_inspection_at_a_time(tmp_path):
 
 @pytest.mark.parametrize("folder", ["", ".", "/x", "../x", "a/../../x", ".nand", "artifacts", "results/x", "a\n"])
 def test_a_folder_outside_is_refused(folder):
-    with pytest.raises(NandError, match="folder: .* cannot hold an inspection"):
+    with pytest.raises(NandError, match=r"folder: .* cannot hold an inspection"):
         below_checkout(folder)
 
 
@@ -245,7 +245,7 @@ def test_a_damaged_newest_part_is_named_when_it_is_needed(tmp_path):
     folder = prepared(tmp_path)
     drop(tmp_path, "b.png", png(2))
     folder.take("carpet", "b.png")
-    with pytest.raises(NandError, match="00000001.parquet: not a readable part of rows"):
+    with pytest.raises(NandError, match=r"00000001\.parquet: not a readable part of rows"):
         inspect(tmp_path)
     assert names(tmp_path, "taken") == ["b.png"]
 

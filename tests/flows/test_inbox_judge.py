@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flows.inbox.current import check_current, current_thresholds
-from flows.inbox.judge import Asked, Batch, Judge
+from flows.inbox.judge import Batch, Judge
 from flows.inbox.overlay import OUTLINE, overlay
+from nand_core.asked import Asked
 from nand_core.errors import NandError
 from nand_core.normalities import Normality
 from nand_core.normality import suppress, suppression_map, union

@@ -77,7 +77,7 @@ def test_exactly_one_row_each_whatever_the_kills(kills):
         check_places(root)
         assert sorted(rows(root)["name"]) == sorted(GOOD) == names(root, "done")
         assert len(names(root, "quarantine")) == 2 * len(BAD)
-        assert not [path for path in root.rglob(".tmp-*")]
+        assert not list(root.rglob(".tmp-*"))
 
 
 def test_every_single_step_can_be_the_last(tmp_path):

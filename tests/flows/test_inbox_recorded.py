@@ -31,7 +31,7 @@ def lock(tmp_path: Path) -> Path:
     outs = []
     for path in RESULTS:
         (tmp_path / path).write_bytes(path.encode())
-        outs.append({"path": path, "md5": hashlib.md5(path.encode()).hexdigest()})
+        outs.append({"path": path, "md5": hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()})
     kept = {name: SETTINGS[name] for name in ("encoder", "suppression", "evaluation")}
     maps = {"encoder": kept["encoder"], "detectors.patchcore": SETTINGS["detectors"]["patchcore"]}
     stages = {

@@ -125,7 +125,7 @@ def outcome(project: Project) -> Outcome:
         (root / "inbox" / name).mkdir(parents=True)
     shutil.copy(sources["carpet"][0], root / "inbox/carpett/lost.png")
     line = Line(root / "inbox", sources)
-    line.drop(range(0, IMAGES // 2))
+    line.drop(range(IMAGES // 2))
     records = project.records()
     dropping = threading.Thread(target=line.drop, args=(range(IMAGES // 2, IMAGES),))
     dropping.start()

@@ -40,7 +40,7 @@ def test_the_server_ends_with_its_command(tmp_path: Path, number: int) -> None:
             starter.wait(60)
         finally:
             starter.kill()
-    gone, alive = psutil.wait_procs(servers, timeout=60)
+    _, alive = psutil.wait_procs(servers, timeout=60)
     for process in alive:
         process.kill()
     assert not alive

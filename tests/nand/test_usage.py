@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,10 +121,8 @@ def test_interrupted_at_any_moment_it_leaves_no_record_without_an_object(items, 
             unlink(path, missing_ok)
 
         patch.setattr(Path, "unlink", killed)
-        try:
+        with suppress(KeyboardInterrupt):
             remove(store, usage, usage.held)
-        except KeyboardInterrupt:
-            pass
         assert not survey(store).broken
 
 
@@ -153,7 +152,7 @@ def test_current_items_are_those_of_every_stage(tmp_path):
     note_current(tmp_path, "base_maps@x", {"c"})
     note_current(tmp_path, "prompts", {"a"})
     assert current_keys(tmp_path, ["prompts", "base_maps@x"]) == {"a", "c"}
-    with pytest.raises(NandError, match="report.json: not there .* --older-than"):
+    with pytest.raises(NandError, match=r"report\.json: not there .* --older-than"):
         current_keys(tmp_path, ["prompts", "report"])
 
 

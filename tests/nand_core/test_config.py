@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from nand_core.config import check_names, load_params
 from nand_core.errors import NandError
+from nand_core.settings import SuppressionSettings
+from nand_core.vlm.settings import EMBEDDED, EncoderSettings
 
 ROOT = Path(__file__).parents[2]
 GOOD: dict[str, Any] = {
@@ -53,6 +57,52 @@ def refused(tmp_path):
 )
 def test_shipped_settings_are_valid(path):
     assert load_params(path).detectors
+
+
+OWN = ("params.yaml", "profiles/demo.yaml", "profiles/demo_five.yaml", "profiles/folder.yaml",
+       "profiles/magnetic_tile.yaml")  # fmt: skip
+APART = {
+    "detectors.patchcore.layers": (2, 4),  # what null means with the embedded encoder: the test below
+    "detectors.winclip_1.shots": 1,
+    "detectors.winclip_5.shots": 5,
+}
+TILES = {"detectors.patchcore.coreset": 0.02}  # of 400 images; the profile says why
+
+
+def differing(settings: BaseModel, where: str = "") -> dict[str, Any]:
+    """What is set to something else than its class's default, by its place."""
+    found: dict[str, Any] = {}
+    for name in settings.model_fields_set:
+        value, field = getattr(settings, name), type(settings).model_fields[name]
+        inner = value if isinstance(value, dict) else {"": value}
+        if inner and all(isinstance(one, BaseModel) for one in inner.values()):
+            for key, one in inner.items():
+                found |= differing(one, ".".join(filter(None, (where, name, key))))
+        elif value != field.get_default(call_default_factory=True):
+            found[f"{where}.{name}"] = value
+    return found
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_settings_for_own_images_are_those_of_the_classes(name):
+    loaded = load_params(ROOT / name)
+    allowed = {**APART, **(TILES if "tile" in name else {})}
+    found = {place: value for place, value in differing(loaded).items() if not place.startswith("dataset.")}
+    assert found.items() <= allowed.items()
+    assert loaded.suppression == SuppressionSettings() and loaded.encoder == EncoderSettings()
+
+
+def test_the_shipped_layers_are_the_ones_without_any_named():
+    config = json.loads((EMBEDDED / "config.json").read_text())
+    assert tuple(config["layers"][:-1]) == APART["detectors.patchcore.layers"]
+
+
+@pytest.mark.parametrize("name", ["mvtec_ad", "visa"])
+def test_the_papers_settings_are_set_by_its_profiles(name):
+    values = YAML(typ="safe").load(ROOT / f"profiles/{name}.yaml")
+    assert values["suppression"] == {"combine": "mean", "dilation": 0, "competing": False}
+    assert values["evaluation"]["alpha"] == 1.0
+    assert values["detectors"]["patchcore"]["variant"] == "published"
 
 
 @pytest.mark.parametrize(
@@ -148,12 +198,12 @@ def test_broken_yaml(refused, text, message):
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    with pytest.raises(NandError, match="none.yaml: not found; copy one of profiles"):
+    with pytest.raises(NandError, match=r"none\.yaml: not found; copy one of profiles"):
         load_params(tmp_path / "none.yaml")
     with pytest.raises(NandError, match="not readable"):
         load_params(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"a: \xff\n")
-    with pytest.raises(NandError, match="bytes.yaml: not readable as YAML"):
+    with pytest.raises(NandError, match=r"bytes\.yaml: not readable as YAML"):
         load_params(tmp_path / "bytes.yaml")
 
 

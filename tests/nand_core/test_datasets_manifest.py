@@ -49,7 +49,8 @@ def test_the_whole_manifest(root):
         assert row.mask_sha256 == (
             hashlib.sha256((root / row.mask).read_bytes()).hexdigest() if row.mask else ""
         )
-        assert Image.open(root / row.path).size == (row.width, row.height)
+        with Image.open(root / row.path) as image:
+            assert image.size == (row.width, row.height)
     assert frame["mask"].ne("").sum() == 8
 
 

@@ -70,7 +70,7 @@ def test_detectors_say_what_they_take_and_load_nothing(kind, trained, needs):
 
 
 def test_unknown_kinds_and_keys_are_refused():
-    with pytest.raises(ValidationError, match="april_gan.*patchcore.*winclip"):
+    with pytest.raises(ValidationError, match=r"april_gan.*patchcore.*winclip"):
         settings(kind="padim")
     with pytest.raises(ValidationError, match="shot"):
         settings(kind="winclip", shot=1)
@@ -92,7 +92,7 @@ def test_april_gan_without_linear_layers_says_so():
     detector = build_detector(
         "zero", settings(kind="april_gan"), Context("bottle", lambda: vlm, lambda: text)
     )
-    with pytest.raises(NandError, match="encoder.linear_layers"):
+    with pytest.raises(NandError, match=r"encoder\.linear_layers"):
         detector.maps(Batch(images("img0"), vlm=vlm))
 
 
@@ -141,7 +141,7 @@ def test_plugins_are_found_by_their_entry_point(plugins):
     assert maps.dtype == torch.float32 and torch.equal(maps, torch.full((2, 2, 2), 0.5))
     assert detector_digest(plugin, "bottle", []) == {"plugin": f"{__name__}:Constant"}
     negative = settings(kind="plugin", name="constant", options={"value": -1.0})
-    with pytest.raises(NandError, match="mine: .*below 0"):
+    with pytest.raises(NandError, match=r"mine: .*below 0"):
         build_detector("mine", negative, CONTEXT).maps(Batch([], ["a"]))
 
 

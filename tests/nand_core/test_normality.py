@@ -113,7 +113,7 @@ def test_probabilities_sum_to_one_and_keep_the_corners():
 
 def test_fewer_layers_than_features_is_an_error():
     features, linear, text = parts()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"zip\(\) argument"):
         layer_logits(features, linear[:2], text, 1.0)
 
 

@@ -32,7 +32,7 @@ def manifest(types: list[str], groups: list[str]) -> pd.DataFrame:
 def scored(draw):
     """Labels with both values, and two small-integer scores an image (so that ties are common)."""
     n = draw(st.integers(2, 30))
-    labels = [0, 1] + draw(st.lists(st.integers(0, 1), min_size=n - 2, max_size=n - 2))
+    labels = [0, 1, *draw(st.lists(st.integers(0, 1), min_size=n - 2, max_size=n - 2))]
     values = st.lists(st.integers(0, 5), min_size=n, max_size=n)
     return np.array(labels), np.array(draw(values), float), np.array(draw(values), float)
 

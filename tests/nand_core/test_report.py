@@ -100,7 +100,7 @@ def run(tmp_path_factory) -> tuple[ReportInputs, dict[str, str]]:
 class Page(HTMLParser):
     """The page as a browser reads it: tags with attributes, text, and the tables' cells."""
 
-    VOID = {"meta", "link", "img", "br", "line", "circle"}
+    VOID = frozenset({"meta", "link", "img", "br", "line", "circle"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -331,7 +331,7 @@ def test_a_failure_leaves_the_last_report(run, tmp_path):
 
 
 def test_read_names_the_missing_table(tmp_path):
-    with pytest.raises(NandError, match="manifest.parquet"):
+    with pytest.raises(NandError, match=r"manifest\.parquet"):
         ReportInputs.read(tmp_path, tmp_path, tmp_path)
 
 
@@ -366,7 +366,7 @@ def test_the_page_shows_the_papers_numbers(run):
     page = Page(render_report(beside, ReportSettings(gallery=0))["report/index.html"])
     assert page.cells(0)[1][-1] == "70.6 → 75.1"
     assert page.cells(0)[2][-1] == "–"
-    assert ["94.8 → 80.1 (−14.7)"] == [row[-1] for row in page.cells(1) if row[0] == "fold"]
+    assert [row[-1] for row in page.cells(1) if row[0] == "fold"] == ["94.8 → 80.1 (−14.7)"]
     assert "paper" not in page.cells(2)[0]
 
 

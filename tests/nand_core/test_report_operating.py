@@ -77,8 +77,8 @@ def effect(run) -> pd.DataFrame:
     for class_name in CLASSES:
         rows = run[0].manifest[run[0].manifest["class"] == class_name]
         before = np.arange(len(rows), dtype=float)
-        for detector in DETECTORS:
-            parts.append(effect_rows(detector, rows, ["cut"], before, before / 2, EvaluationSettings(false_alarm=0.3)))
+        settings = EvaluationSettings(false_alarm=0.3)
+        parts += [effect_rows(detector, rows, ["cut"], before, before / 2, settings) for detector in DETECTORS]
     return effect_table(*parts)
 
 

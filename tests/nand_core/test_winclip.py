@@ -115,7 +115,7 @@ def test_a_state_of_another_encoder(vlm):
 
 
 def test_too_few_references(vlm):
-    with pytest.raises(NandError, match="shots=3.*2 good"):
+    with pytest.raises(NandError, match=r"shots=3.*2 good"):
         detector(vlm, shots=3).fit([good("a.png", "b.png")])
 
 

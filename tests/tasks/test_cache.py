@@ -128,7 +128,7 @@ def test_modules_are_parsed_one_at_a_time(monkeypatch):
 
 def test_finding_the_code_imports_nothing():
     ask = "import sys; from tasks import code; code.code_digest('tasks.suppression'); print('torch' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=False)
     assert said.stdout == "False\n", said.stderr
 
 

@@ -70,7 +70,7 @@ def test_release(locks):
     assert locks.is_lock_holder("key", "a")
     locks.release_lock("key", "a")
     assert not locks.is_locked("key") and not locks.is_lock_holder("key", "a")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no lock held by a for key"):
         locks.release_lock("key", "a")
     assert locks.acquire_lock("key", "b", acquire_timeout=0)
 

@@ -83,5 +83,5 @@ def test_the_items_key_and_bytes_know_no_order(tmp_path):
 def test_maps_of_other_images_are_refused(tmp_path):
     base, (first, second, _), *_ = drawn(tmp_path, 3)
     write_maps(second, IDS[::-1], [np.zeros((6, 16, 16), np.float32)], size=16)
-    with pytest.raises(NandError, match="b.npz: its maps are not those of the manifest's test images"):
+    with pytest.raises(NandError, match=r"b\.npz: its maps are not those of the manifest's test images"):
         map_scores(base, [first, second], IDS, 1.0)

@@ -29,7 +29,7 @@ def test_views_are_squares_that_mostly_hold_a_defect():
     assert seen.shape == (300, 144)
     assert ((seen // 16).amax(1) - (seen // 16).amin(1) == 11).all()
     assert ((seen % 16).amax(1) - (seen % 16).amin(1) == 11).all()
-    assert 0 <= seen.min() and seen.max() < 256
+    assert seen.min() >= 0 and seen.max() < 256
     assert label.gather(1, seen).any(1).float().mean() > 0.8
 
 

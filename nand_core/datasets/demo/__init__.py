@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -88,7 +89,7 @@ def _only_one(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _record_of(root: Path) -> dict | None:
+def _record_of(root: Path) -> dict[str, Any] | None:
     """The record of a demo folder; None if there is no folder or nothing in it."""
     if not root.exists() or (
         root.is_dir() and {entry.name for entry in root.iterdir()} <= {_temporary(root / RECORD).name}
@@ -116,16 +117,17 @@ def _discard(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _complete(root: Path, record: dict, settings: DemoSettings, progress: Progress | None) -> None:
+def _complete(root: Path, record: dict[str, Any], settings: DemoSettings, progress: Progress | None) -> None:
     """Write what is missing, the record first: half written, the folder is known for what it is."""
     if not (root / RECORD).exists():
         _write(root / RECORD, (json.dumps(record, indent=2) + "\n").encode())
     todo = list(subjects(settings))
     for done, subject in enumerate(todo, start=1):
-        image_path, mask_path = root / subject.image_path, subject.mask_path and root / subject.mask_path
+        image_path = root / subject.image_path
+        mask_path = None if subject.mask_path is None else root / subject.mask_path
         if not (image_path.exists() and (mask_path is None or mask_path.exists())):
             photograph = draw(subject, settings.seed, settings.image_size)
-            if mask_path is not None and not mask_path.exists():
+            if mask_path is not None and photograph.mask is not None and not mask_path.exists():
                 _write(mask_path, _png(photograph.mask.astype(np.uint8) * np.uint8(255)))
             if not image_path.exists():
                 _write(image_path, _png(photograph.image))

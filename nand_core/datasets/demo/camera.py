@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from nand_core.datasets.demo.paint import Array, Random, coordinates
@@ -34,7 +35,8 @@ class Camera:
         scene = np.clip(rgb, 0, 1).reshape(n, 2, n, 2, 3).mean(axis=(1, 3))
         return np.clip(ndimage.gaussian_filter(scene, (self.defocus, self.defocus, 0)) * self.gain, 0, 1)
 
-    def develop(self, picture: Array) -> np.ndarray:
+    def develop(self, picture: Array) -> NDArray[np.uint8]:
         """8-bit pixels (n, n, 3) of an exposed picture; noise grows with the light, as photons' does."""
         noisy = picture + self.grain * np.sqrt(picture + 0.1)
-        return np.clip(np.rint(255 * noisy), 0, 255).astype(np.uint8)
+        pixels: NDArray[np.uint8] = np.clip(np.rint(255 * noisy), 0, 255).astype(np.uint8)
+        return pixels

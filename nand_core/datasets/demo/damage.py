@@ -198,7 +198,7 @@ def bent(mesh: Mesh, rng: Random) -> Array:
         family, across, along = _pick_wire(mesh, rng)
         push = rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
         moved = push * bell(along, rng.uniform(0.04, 0.09))
-        gaps.append((family, np.float32(np.abs(across) < 0.5)))
+        gaps.append((family, (np.abs(across) < 0.5).astype(np.float32)))
         strays.append((family, across - moved, np.ones_like(across)))
     return mesh.weave(gaps, strays)
 
@@ -212,6 +212,6 @@ def broken(mesh: Mesh, rng: Random) -> Array:
         aside = np.where(along < 0, *rng.normal(0, 0.28, 2))
         moved = aside * bell(np.abs(along) - half, 0.06)
         ragged = half + 0.005 * noise(rng, mesh.size, 0.02)
-        gaps.append((family, np.float32(np.abs(across) < 0.5)))
+        gaps.append((family, (np.abs(across) < 0.5).astype(np.float32)))
         strays.append((family, across - moved, np.clip((np.abs(along) - ragged) * mesh.size + 0.5, 0, 1)))
     return mesh.weave(gaps, strays)

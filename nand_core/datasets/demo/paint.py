@@ -1,20 +1,21 @@
 """Drawing helpers: smooth noise, curves, blobs, relief, shadows.
 
 Lengths and coordinates are fractions of the image's side (x to the right, y down), so that a picture looks
-the same at every size. Fields are float32 (n, n); colours are float32 (n, n, 3) in [0, 1].
+the same at every size. Fields are float32 or float64 (n, n), colours likewise (n, n, 3) in [0, 1].
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy import ndimage
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Random = np.random.Generator
 
 
@@ -27,7 +28,7 @@ class Surface:
 
     @property
     def size(self) -> int:
-        return self.rgb.shape[0]
+        return len(self.rgb)
 
 
 def coordinates(n: int, angle: float = 0.0) -> tuple[Array, Array]:
@@ -43,25 +44,28 @@ def noise(rng: Random, n: int, width: float, height: float | None = None) -> Arr
     cells = [min(n, max(4, round(3 / length))) for length in (height or width, width)]
     coarse = ndimage.gaussian_filter(rng.standard_normal(cells, dtype=np.float32), 1.2, mode="wrap")
     field = np.asarray(Image.fromarray(coarse).resize((n, n), Image.Resampling.BICUBIC))
-    return (field - field.mean()) / (field.std() + 1e-6)
+    scaled: Array = (field - field.mean()) / (field.std() + 1e-6)
+    return scaled
 
 
 def smoothstep(low: float, high: float, value: Array) -> Array:
     """0 below ``low``, 1 above ``high``, smooth between; falls instead of rises when ``low > high``."""
-    t = np.clip((value - low) / (high - low), 0, 1)
+    t: Array = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def bell(value: Array, width: float) -> Array:
     """Gaussian bump: 1 at 0, deviation ``width``."""
-    return np.exp(-0.5 * (value / width) ** 2)
+    bump: Array = np.exp(-0.5 * (value / width) ** 2)
+    return bump
 
 
 def mix(below: Array, above: ArrayLike, cover: ArrayLike) -> Array:
     """``above`` (a colour or an image) laid over ``below`` with opacity ``cover`` (n, n) or a number."""
     cover = np.asarray(cover, np.float32)
     cover = np.clip(cover, 0, 1)[..., None] if cover.ndim == 2 else cover
-    return below + (np.asarray(above, np.float32) - below) * cover
+    mixed: Array = below + (np.asarray(above, np.float32) - below) * cover
+    return mixed
 
 
 def plain(n: int, colour: ArrayLike) -> Array:
@@ -77,7 +81,7 @@ def shade(rgb: Array, factor: Array) -> Array:
 def slope(height: Array, light: tuple[float, float]) -> Array:
     """Tilt towards the light of a relief whose ``height`` is in image sides: > 0 is lit, < 0 in shade."""
     down, right = np.gradient(height, np.float32(1 / height.shape[0]))
-    return -(right * light[0] + down * light[1])
+    return np.asarray(-(right * light[0] + down * light[1]))
 
 
 def shadow(cover: Array, light: tuple[float, float], reach: float, softness: float) -> Array:
@@ -102,7 +106,8 @@ def wander(rng: Random, length: float, bend: float, *, heading: float | None = N
     angle = heading + np.resize(swing - swing.mean(), k)
     steps = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (length / k)
     points = np.cumsum(steps, axis=0)
-    return (points - points[k // 2] + place(rng, 0.2)).astype(np.float32)
+    curve: Array = (points - points[k // 2] + place(rng, 0.2)).astype(np.float32)
+    return curve
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,9 @@ class Stroke:
 
     def line(self, half_width: ArrayLike) -> Array:
         """Opacity (n, n) of a line of ``half_width`` with edges one drawn pixel soft."""
-        return np.clip((np.asarray(half_width) - self.distance) * self.distance.shape[0] + 0.5, 0, 1)
+        inside = (np.asarray(half_width) - self.distance) * self.distance.shape[0]
+        opacity: Array = np.clip(inside + 0.5, 0, 1)
+        return opacity
 
 
 def trace(curves: Sequence[Array], n: int) -> Stroke:
@@ -174,4 +181,5 @@ def blob(
         rng.normal(0, 1 / k) * np.cos(k * theta + phase)
         for k, phase in zip(waves, rng.uniform(0, 2 * np.pi, len(waves)), strict=True)
     )
-    return (radius * np.clip(1 + rough * edge, 0.4, 1.7) - np.hypot(u, v)).astype(np.float32)
+    depth: Array = (radius * np.clip(1 + rough * edge, 0.4, 1.7) - np.hypot(u, v)).astype(np.float32)
+    return depth

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ _ATTEMPTS = 12
 _AREA = (0.005, 0.08)
 _SPECK = 5
 
-Defect = Callable[[Surface, Random], Array]
+Defect = Callable[[Any, Random], Array]
+"""Draws on the surface of its material: a Mesh where it is about wires."""
 
 Materials = Mapping[str, tuple[Callable[[Random, int], Surface], Mapping[str, Defect]]]
 """Class -> how its undamaged surface is drawn, and its defects by type."""

@@ -1,0 +1,106 @@
+"""Images as a notebook has them - paths, PIL images, arrays - and their encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nand_core.datasets.images import read_image
+from nand_core.errors import NandError
+from nand_core.vlm.features import ImageFeatures
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nand_core.vlm.encoder import VLM
+
+    Picture = str | Path | Image.Image | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images and what the encoder sees in them: made once, asked about any number of texts.
+
+    Attributes:
+        images: as they were given; :meth:`Encoded.image` reads one.
+        batches: their features, a few images each.
+        encoder: the encoder that made them.
+    """
+
+    images: tuple[Picture, ...]
+    batches: tuple[ImageFeatures, ...]
+    encoder: VLM
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} images)"
+
+    @property
+    def names(self) -> list[str]:
+        """What messages call the images: their paths, or ``images[0]``, ``images[1]``, ..."""
+        return [_name(image, position) for position, image in enumerate(self.images)]
+
+    def image(self, position: int) -> Image.Image:
+        """One of the images as RGB."""
+        return opened(self.images[position], position)
+
+
+def encode(vlm: VLM, images: Iterable[Picture]) -> Encoded:
+    """Encode images, a batch of the encoder's size in memory at a time.
+
+    Raises
+    ------
+    NandError
+        Naming the image that cannot be used.
+    """
+    given = listed(images)
+    return Encoded(given, tuple(_batches(vlm, given)), vlm)
+
+
+def listed(images: Iterable[Picture]) -> tuple[Picture, ...]:
+    """The images of any iterable; a single one is refused, as is none at all."""
+    if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 3):
+        raise NandError("images: one image given, a list expected; write [image]")
+    given = tuple(images)
+    if not given:
+        raise NandError("images: none given")
+    return given
+
+
+def opened(picture: Picture, position: int) -> Image.Image:
+    """An image as RGB; arrays are uint8, (H, W) grey or (H, W, 3) RGB."""
+    if isinstance(picture, str | Path):
+        return read_image(picture)
+    if isinstance(picture, Image.Image):
+        if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+            raise NandError(f"{_name(picture, position)}: a PIL image of mode {picture.mode}; convert it to L or RGB")
+        return picture.convert("RGB")
+    if not isinstance(picture, np.ndarray):
+        kind = type(picture).__name__
+        raise NandError(f"{_name(picture, position)}: {kind} is no image; give a path, a PIL image or a uint8 array")
+    if picture.dtype != np.uint8 or not (picture.ndim == 2 or picture.shape[2:] == (3,)) or not picture.size:
+        raise NandError(
+            f"{_name(picture, position)}: an array of {picture.dtype} {picture.shape}; "
+            "give uint8 of shape (H, W) or (H, W, 3)"
+        )
+    return Image.fromarray(picture).convert("RGB")
+
+
+def _batches(vlm: VLM, images: Sequence[Picture]) -> Iterator[ImageFeatures]:
+    for start in range(0, len(images), vlm.batch_size):
+        part = images[start : start + vlm.batch_size]
+        pixels = torch.stack([vlm.preprocess(opened(one, start + i)) for i, one in enumerate(part)])
+        found = vlm.encode_images(pixels)
+        yield ImageFeatures(tuple(layer.cpu() for layer in found.layers), found.pooled.cpu())
+
+
+def _name(image: object, position: int) -> str:
+    return str(image) if isinstance(image, str | Path) else f"images[{position}]"

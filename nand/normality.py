@@ -1,0 +1,277 @@
+"""NAND as a library: a class's normalities, and what they do to any detector's maps.
+
+The model is Segment Anything's predictor: images are encoded once (the expensive half) and asked about texts as often
+as wanted (milliseconds). With the settings of a params file the numbers are the pipeline's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from nand.images import Encoded, encode
+from nand.result import Result
+from nand_core.asked import Asked, Vector, answer, ask
+from nand_core.config import load_params
+from nand_core.datasets.manifest import scan
+from nand_core.detectors.base import check_maps
+from nand_core.errors import NandError, nearest
+from nand_core.normalities import known_groups, resolve
+from nand_core.normality import image_score, resize_maps, suppress, text_feature, union
+from nand_core.prompts.clean import checked_phrase
+from nand_core.prompts.provide import competitor_phrases, make_prompts, with_phrases
+from nand_core.prompts.settings import Added, PromptSettings
+from nand_core.prompts.templates import normal_sentences, sentences
+from nand_core.settings import MAP_SIZE, SuppressionSettings
+from nand_core.vlm.encoder import VLM, load_vlm
+from nand_core.vlm.settings import EncoderSettings
+
+if TYPE_CHECKING:
+    from nand.images import Picture
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that counts as normal.
+
+    Attributes:
+        text: in its cleaned form, or the name of the labelled group that it is.
+        phrases: that describe it to the encoder.
+        provider: where the phrases come from: explicit, curated, openai or rules.
+        unknown_words: words of the phrases, and of names that it was set against, that the text encoder has never seen.
+    """
+
+    text: str
+    phrases: tuple[str, ...]
+    provider: str
+    unknown_words: tuple[str, ...] = ()
+
+
+class Normality:
+    """What counts as normal for one class of images, told by text.
+
+    Parameters
+    ----------
+    class_name : str
+        What is seen in the images, as a word of a sentence: ``"carpet"``, ``"metal_nut"``.
+    encoder : EncoderSettings or VLM
+        Which encoder to use, or one that is loaded already: several objects can share it.
+    suppression : SuppressionSettings
+        How a suppression map is made. The defaults are those of the shipped params file.
+    prompts : PromptSettings
+        Where phrases come from.
+    groups : sequence of str, optional
+        Names of the class's known kinds of defect: what a text competes with unless ``add`` is told otherwise.
+    alpha : float
+        Strength of the suppression in Eq. 6, 0 to 1.
+
+    Examples
+    --------
+    >>> normality = Normality("carpet")                                           # doctest: +SKIP
+    >>> normality.add("loose fibre", against=["hole", "metal"])                   # doctest: +SKIP
+    >>> result = normality.apply(images, maps)                                    # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        class_name: str,
+        encoder: EncoderSettings | VLM | None = None,
+        *,
+        suppression: SuppressionSettings | None = None,
+        prompts: PromptSettings | None = None,
+        groups: Sequence[str] = (),
+        alpha: float = 1.0,
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise NandError(f"alpha: {alpha} is no strength of a suppression; give 0 to 1")
+        self.class_name = class_name
+        self.encoder = encoder or EncoderSettings()
+        self.suppression = suppression or SuppressionSettings()
+        self.prompts = prompts or PromptSettings()
+        self.groups = _names(groups, "groups")
+        self.alpha = alpha
+        self._held: dict[str, tuple[Text, Asked]] = {}
+        self._known: dict[str, Vector] = {}
+
+    @classmethod
+    def from_params(cls, path: str | Path = "params.yaml", class_name: str | None = None) -> Self:
+        """With the settings of a params file, the known groups of its data set, and what is normal there already.
+
+        Args:
+            path: of the file; relative paths in it count from its folder.
+            class_name: can be left out where the data set has one class.
+
+        Raises
+        ------
+        NandError
+            When the file or its data set cannot be read, or there is no such class.
+        """
+        path = Path(path)
+        params = load_params(path)
+        groups = known_groups(scan(params.dataset, path.parent / params.dataset.root))
+        if class_name is None and len(groups) > 1:
+            raise NandError(f"{path}: which class? name one: Normality.from_params(..., class_name='carpet'), "
+                            f"of {', '.join(groups)}")  # fmt: skip
+        name = class_name or next(iter(groups))
+        if name not in groups:
+            raise NandError(f"{path}: unknown class {name!r}{nearest(name, groups)}")
+        made = cls(
+            name,
+            params.encoder.anchored(path.parent),
+            suppression=params.suppression,
+            prompts=params.prompts,
+            groups=groups[name],
+            alpha=params.evaluation.alpha,
+        )
+        for entry in params.prompts.normalities.get(name, ()):
+            made.add(entry.text, phrases=entry.phrases)
+        return made
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.class_name!r}, texts={[text.text for text in self.texts]})"
+
+    @cached_property
+    def vlm(self) -> VLM:
+        """The encoder, loaded on first use."""
+        return self.encoder if isinstance(self.encoder, VLM) else load_vlm(self.encoder)
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """What is normal beside the good images, in the order in which it was added."""
+        return tuple(text for text, _ in self._held.values())
+
+    def add(self, text: str, *, phrases: Sequence[str] = (), against: Sequence[str] | None = None) -> Text:
+        """Make a text normal from now on.
+
+        Args:
+            text: such as ``"loose fibre"``.
+            phrases: that say it, in place of generated ones.
+            against: names of other defects, which compete with it: where an image shows one of them rather than the
+                text, nothing is suppressed. By default ``groups``; ``[]`` for none.
+
+        Raises
+        ------
+        NandError
+            When the text is normal already, or no phrases can be made of it.
+        """
+        where = f"normality of {self.class_name}"
+        rivals = self.groups if against is None else _names(against, "against")
+        entry = Added(
+            text=checked_phrase(text, where),
+            phrases=tuple(dict.fromkeys(checked_phrase(one, where) for one in _names(phrases, "phrases"))),
+        )
+        made = resolve(self.class_name, entry, {*self.groups, *rivals})
+        if made.text in self._held:
+            raise NandError(f"{where}: {made.text!r} is normal already; remove it to change it")
+        settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
+        prompt = make_prompts(self.class_name, made.text, settings, now=datetime.now(UTC))
+        known = {name: self._competitor(name) for name in rivals}
+        f_add = self._feature(sentences(prompt.phrases))
+        asked = ask(made.text, f_add, self._normal, known, self.suppression, group=made.group, apart=made.apart)
+        said = " ".join([*prompt.phrases, *(against or ())])
+        unknown = tuple(dict.fromkeys(self.vlm.unknown_words(said)))
+        held = Text(made.text, prompt.phrases, prompt.provider, unknown)
+        self._held[made.text] = held, asked
+        return held
+
+    def remove(self, text: str) -> None:
+        """Take a text back.
+
+        Raises
+        ------
+        NandError
+            When it is not among the texts.
+        """
+        entry = Added(text=checked_phrase(text, f"normality of {self.class_name}"))
+        name = resolve(self.class_name, entry, {*self.groups, *self._held}).text
+        if name not in self._held:
+            raise NandError(f"{self.class_name}: {text!r} is not among its texts{nearest(name, self._held)}")
+        del self._held[name]
+
+    def encode(self, images: Iterable[Picture]) -> Encoded:
+        """The expensive half, to be done once: :meth:`apply` takes its result in place of the images.
+
+        Args:
+            images: paths, PIL images or uint8 arrays, (H, W) or (H, W, 3).
+        """
+        return encode(self.vlm, images)
+
+    def apply(self, images: Iterable[Picture] | Encoded, maps: ArrayLike | Tensor) -> Result:
+        """Suppress in a detector's anomaly maps what is normal now (Eqs. 4 and 6).
+
+        Args:
+            images: n images, or what :meth:`encode` made of them.
+            maps: the detector's maps of the whole images, (n, H, W) finite numbers >= 0. Maps of another size are
+                brought to 256 x 256 (bilinear), as the pipeline does.
+
+        Raises
+        ------
+        NandError
+            Naming the image whose map or pixels cannot be used.
+        """
+        encoded = images if isinstance(images, Encoded) else self.encode(images)
+        if encoded.encoder is not self.vlm:
+            raise NandError("images: encoded by another encoder; encode them with this object, or share the encoder")
+        anomaly = resize_maps(check_maps(_tensor(maps), encoded.names, "maps"))
+        suppression = torch.zeros(len(encoded), MAP_SIZE, MAP_SIZE)
+        adapted = anomaly.clone()
+        start = 0
+        for features in encoded.batches:
+            part = slice(start, start := start + len(features.pooled))
+            if self._held:
+                found = [answer(self.vlm, features, asked, self.suppression) for _, asked in self._held.values()]
+                suppression[part] = union(found)
+                adapted[part] = suppress(anomaly[part], suppression[part], self.alpha)
+        return Result(
+            anomaly=anomaly.numpy(),
+            suppression=suppression.numpy(),
+            maps=adapted.numpy(),
+            scores_before=image_score(anomaly).double().numpy(),
+            scores_after=image_score(adapted).double().numpy(),
+            unknown_words={text.text: text.unknown_words for text in self.texts if text.unknown_words},
+            encoded=encoded,
+        )
+
+    @cached_property
+    def _normal(self) -> Vector:
+        return self._feature(normal_sentences(self.class_name))
+
+    def _competitor(self, name: str) -> Vector:
+        if name not in self._known:
+            self._known[name] = self._feature(sentences(competitor_phrases(self.class_name, name)))
+        return self._known[name]
+
+    def _feature(self, said: Sequence[str]) -> Vector:
+        """Eq. 3, as a tuple: it is stored as float32 and so loses nothing."""
+        return tuple(text_feature(self.vlm.encode_text(said)).cpu().numpy().astype(np.float32).tolist())
+
+
+def _tensor(maps: ArrayLike | Tensor) -> Tensor:
+    """Any real numbers as a tensor; what is none is refused."""
+    if not isinstance(maps, Tensor):
+        try:
+            array = np.asarray(maps)
+        except ValueError as error:  # of several shapes
+            raise NandError(f"maps: not an array of numbers of one shape (n, H, W) ({error})") from error
+        if array.dtype.kind not in "fiub":
+            raise NandError(f"maps: {array.dtype} {array.shape} is not an array of numbers; give (n, H, W), >= 0")
+        maps = torch.from_numpy(array.astype(np.float32))
+    if maps.is_complex() or not maps.numel():
+        raise NandError(f"maps: {maps.dtype} {tuple(maps.shape)}: not an array of numbers, or no pixels in it")
+    return maps
+
+
+def _names(given: Sequence[str], where: str) -> tuple[str, ...]:
+    """Of a list; a text in its place would be taken for its letters."""
+    if isinstance(given, str):
+        raise NandError(f"{where}: a list of texts expected; write [{given!r}]")
+    return tuple(given)
