@@ -46,6 +46,8 @@ class NeededFile:
             return f"{where}: {file.path} is not the file with sha256 {file.sha256}; fetch it again or correct sha256"
         if self.state == "here":
             return ""
+        if file.missing:
+            return f"{where}: {file.missing}"
         if file.path is not None:
             return f"{where}: put the file at {file.path}, or set {where} to where it lies"
         tag = self.model if file.wanted == self.model else f"{self.model} {file.wanted}"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nand_core.errors import NandError
 from nand_core.vlm.build import Model, block_widths, build_model, load_linear, load_weights
+from nand_core.vlm.convnet import build_convolutional, load_head
 from nand_core.vlm.device import pick_device
 from nand_core.vlm.features import ImageFeatures
 from nand_core.vlm.settings import EncoderSettings
@@ -104,10 +105,11 @@ class VLM:
     def _encode_batch(self, pixels: Tensor) -> ImageFeatures:
         with self.autocast():
             out = self.model.visual.forward_intermediates(pixels, indices=self._indices, output_fmt="NCHW")
-        blocks = out["image_intermediates"][: len(self.layers)]
-        return ImageFeatures(
-            tuple(block.float() for block in blocks), F.normalize(out["image_features"].float(), dim=-1)
-        )
+        blocks = tuple(block.float() for block in out["image_intermediates"][: len(self.layers)])
+        whole = out.get("image_features")
+        if whole is None:  # a tower without a projection of its own: what its patches say on average
+            whole = F.normalize(self.linear[-1](blocks[-1].movedim(1, -1)), dim=-1).mean(dim=(1, 2))
+        return ImageFeatures(blocks, F.normalize(whole.float(), dim=-1))
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str], normalize: bool = True) -> Tensor:
@@ -138,14 +140,19 @@ def load_vlm(settings: EncoderSettings) -> VLM:
     config = model_config(settings)
     size = settings.image_size or config["vision_cfg"]["image_size"]
     preprocess = config.get("preprocess_cfg") or {}
-    model = build_model(config, size)
+    convolutional = "network" in config["vision_cfg"]
+    model = build_convolutional(config, files) if convolutional else build_model(config, size)
     widths = block_widths(model, size)
     layers = settings.layers or tuple(config.get("layers") or (len(widths) * q // 4 for q in (1, 2, 3, 4)))
     if layers[-1] > len(widths):
         raise NandError(f"encoder.layers: {layers[-1]} asked for, {settings.model} has {len(widths)} blocks")
-    load_weights(model, files["pretrained"].located())
     linear = None
-    if "linear_layers" in files:
+    if convolutional:
+        head = load_head(files["linear_layers"].located(), widths[0], config["head"]["hidden"], config["embed_dim"])
+        linear = nn.ModuleList([head])
+    else:
+        load_weights(model, files["pretrained"].located())
+    if linear is None and "linear_layers" in files:
         linear = load_linear(
             files["linear_layers"].located(), [widths[i - 1] for i in layers], config["embed_dim"]
         )

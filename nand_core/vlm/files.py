@@ -19,6 +19,7 @@ class WeightFile:
         path: where it lies on this machine; None when a tag has not been downloaded.
         sha256: the expected digest, if the settings name one.
         section: of the settings that name it, for messages.
+        missing: what to do where it is not here.
     """
 
     key: str
@@ -26,6 +27,7 @@ class WeightFile:
     path: Path | None
     sha256: str | None = None
     section: str = "encoder"
+    missing: str = ""
 
     @property
     def present(self) -> bool:
@@ -38,9 +40,8 @@ class WeightFile:
             NandError: it is missing.
         """
         if self.path is None or not self.path.is_file():
-            raise NandError(
-                f"{self.section}.{self.key}: no file {self.wanted!r} here; put it there, or name another"
-            )
+            todo = self.missing or "put it there, or name another"
+            raise NandError(f"{self.section}.{self.key}: no file {self.wanted!r} here; {todo}")
         return self.path
 
     def digest(self) -> str:

@@ -10,8 +10,11 @@ from pydantic import Field, field_validator
 from nand_core.settings import Settings
 
 EMBEDDED = Path(__file__).parent / "embedded"
+IMAGENET = Path(__file__).parent / "imagenet"
+SHIPPED = {"embedded": EMBEDDED, "efficientnet_lite0": IMAGENET}
+"""Models that need no file beside the installed packages."""
 
-FileKey = Literal["config", "pretrained", "linear_layers", "vocabulary"]
+FileKey = Literal["config", "pretrained", "text", "linear_layers", "vocabulary"]
 """The role of a file that an encoder is made of."""
 
 
@@ -19,11 +22,12 @@ class EncoderSettings(Settings):
     """An open_clip model and the linear layers that bring its patch tokens into the joint space.
 
     Attributes:
-        model: ``embedded``, an open_clip model name, or the path of an open_clip config (.json).
-        pretrained: an open_clip tag, or the path of a weights file; null for the embedded model.
+        model: ``embedded``; ``efficientnet_lite0``, whose features were learned from photographs; an open_clip model
+            name; or the path of an open_clip config (.json).
+        pretrained: an open_clip tag, or the path of a weights file; null for the first two.
         linear_layers: path of an APRIL-GAN checkpoint; null: the embedded model's own, else none
             (enough for WinCLIP and PatchCore, not for normality detection).
-        sha256: expected digests by file: config, pretrained, linear_layers, vocabulary.
+        sha256: expected digests by file: config, pretrained, text, linear_layers, vocabulary.
         image_size: side of the square input in pixels; null: the model's own.
         layers: 1-based blocks whose tokens are used; null: the config's, else the ends of the four quarters
             of the tower (6, 12, 18, 24 of ViT-L). For open_clip's ResNets block 1 is the stem.
@@ -54,8 +58,8 @@ class EncoderSettings(Settings):
     @property
     def config_path(self) -> Path | None:
         """The JSON config, or None for a model that open_clip knows by name."""
-        if self.model == "embedded":
-            return EMBEDDED / "config.json"
+        if self.model in SHIPPED:
+            return SHIPPED[self.model] / "config.json"
         return Path(self.model) if self.model.endswith(".json") else None
 
     def anchored(self, folder: Path) -> EncoderSettings:

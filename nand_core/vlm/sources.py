@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from nand_core.errors import NandError, nearest
+from nand_core.vlm import package
 from nand_core.vlm.files import WeightFile
-from nand_core.vlm.settings import EMBEDDED, EncoderSettings, FileKey
+from nand_core.vlm.settings import EMBEDDED, IMAGENET, SHIPPED, EncoderSettings, FileKey
+
+HEADS = {"embedded": "linear.safetensors", "efficientnet_lite0": "head.safetensors"}
 
 
 def model_config(settings: EncoderSettings) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
     """
     files: dict[FileKey, tuple[str, Path | None]] = {}
     config = settings.config_path
-    embedded = settings.model == "embedded"
+    shipped = SHIPPED.get(settings.model)
     if config is None:
         model_config(settings)
     else:
@@ -59,7 +62,7 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
         vocabulary = model_config(settings).get("tokenizer") if config.is_file() else None
         if vocabulary:
             files["vocabulary"] = (vocabulary, config.parent / vocabulary)
-    if settings.pretrained is None and not embedded:
+    if settings.pretrained is None and shipped is None:
         import open_clip
 
         raise NandError(
@@ -67,7 +70,11 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
             f" ({', '.join(open_clip.list_pretrained_tags_by_model(settings.model)) or 'none for this model'})"
             " or the path of a weights file"
         )
-    if settings.pretrained is None:
+    if settings.model == "efficientnet_lite0":
+        files["text"] = ("embedded", EMBEDDED / "model.safetensors")
+    if settings.pretrained is None and shipped == IMAGENET:
+        files["pretrained"] = (package.NAME, package.weights())
+    elif settings.pretrained is None:
         files["pretrained"] = ("embedded", EMBEDDED / "model.safetensors")
     else:
         name = settings.pretrained
@@ -75,14 +82,21 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
         files["pretrained"] = (name, _tag_path(settings.model, name, tag, download) if tag else Path(name))
     if settings.linear_layers is not None:
         files["linear_layers"] = (settings.linear_layers, Path(settings.linear_layers))
-    elif embedded:
-        files["linear_layers"] = ("embedded", EMBEDDED / "linear.safetensors")
+    elif shipped is not None:
+        files["linear_layers"] = (settings.model, shipped / HEADS[settings.model])
     unused = sorted(settings.sha256.keys() - files.keys())
     if unused:
         raise NandError(
             f"encoder.sha256: {', '.join(unused)} given, this encoder has only {', '.join(files)}"
         )
-    return [WeightFile(key, wanted, path, settings.sha256.get(key)) for key, (wanted, path) in files.items()]
+    return [_weight_file(settings, key, wanted, path) for key, (wanted, path) in files.items()]
+
+
+def _weight_file(settings: EncoderSettings, key: FileKey, wanted: str, path: Path | None) -> WeightFile:
+    expected = settings.sha256.get(key)
+    if wanted == package.NAME:
+        return WeightFile(key, wanted, path, expected or package.SHA256, missing=package.ADVICE)
+    return WeightFile(key, wanted, path, expected)
 
 
 def encoder_digest(settings: EncoderSettings) -> dict[str, str]:
@@ -97,7 +111,7 @@ def encoder_digest(settings: EncoderSettings) -> dict[str, str]:
 def _known_models() -> list[str]:
     import open_clip
 
-    return ["embedded", *open_clip.list_models()]
+    return [*SHIPPED, *open_clip.list_models()]
 
 
 def _tag(model: str, name: str) -> dict[str, Any]:

@@ -1,0 +1,153 @@
+"""A convolutional network with ImageNet weights as image tower, beside a text tower that was trained on its own.
+
+Real photographs need features that were learned from real photographs. EfficientNet-Lite0 comes in a package of 17 MB;
+what its patches mean is told by a head that is trained on drawn defects (``training/heads.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nand_core.errors import NandError
+from nand_core.vlm.build import build_model, load_weights
+from nand_core.vlm.files import WeightFile
+from nand_core.vlm.settings import EMBEDDED
+from nand_core.vlm.weights import load_tensors
+
+
+class ConvTower(nn.Module):
+    """Blocks of a timm network side by side, as open_clip's image towers give theirs.
+
+    Args:
+        name: of the timm model.
+        stages: numbers of its blocks, from 0; their maps are brought to one grid.
+        stride: side of a patch of that grid in pixels.
+    """
+
+    def __init__(self, name: str, stages: Sequence[int], stride: int) -> None:
+        import timm
+
+        super().__init__()
+        network: Any = timm.create_model(name, pretrained=False)
+        self.stem = nn.Sequential(OrderedDict(conv=network.conv_stem, norm=network.bn1))
+        self.blocks = network.blocks[: max(stages) + 1]
+        self.stages, self.stride = tuple(stages), stride
+
+    def forward_intermediates(self, pixels: Tensor, **_: object) -> dict[str, Any]:
+        """One "block" (N, C, h, w): the chosen ones' channels side by side, raw."""
+        height, width = pixels.shape[-2:]
+        grid = max(1, height // self.stride), max(1, width // self.stride)
+        found, x = [], self.stem(pixels)
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in self.stages:
+                found.append(_on_grid(x, grid))
+        return {"image_intermediates": [torch.cat(found, dim=1)]}
+
+
+def _on_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Finer maps are averaged, coarser ones interpolated."""
+    if x.shape[-1] > grid[-1]:
+        return F.adaptive_avg_pool2d(x, grid)
+    return x if x.shape[-2:] == grid else F.interpolate(x, size=grid, mode="bilinear", align_corners=False)
+
+
+class ConvCLIP(nn.Module):
+    """The tower, and a text tower out of a CLIP of its own."""
+
+    def __init__(self, visual: ConvTower, text: Any) -> None:
+        super().__init__()
+        del text.visual  # its images are not ours
+        self.visual, self.text = visual, text
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Token ids (n, length) -> (n, E)."""
+        embeddings: Tensor = self.text.encode_text(tokens)
+        return embeddings
+
+
+def build_convolutional(config: Mapping[str, Any], files: Mapping[str, WeightFile]) -> ConvCLIP:
+    """The encoder of a config with a ``network``, its weights loaded; the text tower is the embedded model's."""
+    vision = config["vision_cfg"]
+    visual = ConvTower(vision["network"], vision["stages"], vision["stride"])
+    load_network(visual, files["pretrained"].located())
+    embedded = json.loads((EMBEDDED / "config.json").read_text(encoding="utf-8"))
+    text = build_model(embedded, embedded["vision_cfg"]["image_size"])
+    load_weights(text, files["text"].located())
+    return ConvCLIP(visual, text)
+
+
+def load_network(visual: ConvTower, path: Path) -> None:
+    """Load a published state dict, whose entries are timm's under other names, in timm's order.
+
+    Raises:
+        NandError: another number of entries, or another shape among them.
+    """
+    given = list(load_tensors(path).values())
+    wanted = {**_prefixed("stem.", visual.stem), **_prefixed("blocks.", visual.blocks)}
+    fits = len(given) >= len(wanted) and all(
+        one.shape == other.shape for one, other in zip(given, wanted.values(), strict=False)
+    )
+    if not fits:
+        raise NandError(f"{path}: not the weights of this network; install the package again")
+    visual.load_state_dict(dict(zip(wanted, given, strict=False)))
+
+
+def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in module.state_dict().items()}
+
+
+class PatchHead(nn.Module):
+    """Patch features, averaged over their 3x3 neighbourhood, into the joint space.
+
+    Args:
+        width: C of the features.
+        hidden: widths of the layers between.
+        embed_dim: E of the joint space.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, width: int, hidden: Sequence[int], embed_dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        widths = [width, *hidden]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.GELU(), nn.Dropout(dropout)]
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], embed_dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, h, w, C) -> (N, h, w, E), not normalised."""
+        smooth = F.avg_pool2d(tokens.movedim(-1, 1), 3, 1, 1).movedim(1, -1)
+        return self.embed(smooth)
+
+    def embed(self, smooth: Tensor) -> Tensor:
+        """Averaged features (..., C) -> (..., E)."""
+        joint: Tensor = self.layers((smooth - self.centre) / self.scale)
+        return joint
+
+
+def load_head(path: Path, width: int, hidden: Sequence[int], embed_dim: int) -> PatchHead:
+    """A head from safetensors.
+
+    Raises:
+        NandError: the file is that of another head.
+    """
+    head = PatchHead(width, hidden, embed_dim)
+    try:
+        head.load_state_dict({name: value.float() for name, value in load_tensors(path).items()})
+    except RuntimeError as error:
+        raise NandError(f"{path}: not a head for this encoder ({' '.join(str(error).split())[:200]})") from error
+    return head
