@@ -155,6 +155,7 @@ def main() -> None:
         if "tiles" in parts:
             tiles = tiles_project(folder)
             tiles.measured()
+            print((tiles.folder / "results/tables/summary.md").read_text(encoding="utf-8"))
             print(tiles_table(pd.read_parquet(tiles.folder / "results/auroc.parquet")))
             plain = plain_auroc(tiles.folder).items()
             print("plain AUROC:", ", ".join(f"{name} {value:.1f}" for name, value in plain), flush=True)

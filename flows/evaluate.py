@@ -12,8 +12,9 @@ from prefect import flow
 
 from flows.run import ARTIFACTS, RESULTS, Run
 from flows.scope import finish
+from flows.suppression import CONTROL
 from nand_core.artifacts.disk import replacing
-from nand_core.artifacts.store import sha256_file
+from nand_core.artifacts.store import Record, sha256_file
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import OPERATING_COLUMNS, effect_table
 from nand_core.protocol import AUROC_COLUMNS, SCORE_COLUMNS, aggregate
@@ -21,6 +22,8 @@ from tasks.evaluate import EvaluateSpec
 from tasks.evaluate import evaluate as judge
 from tasks.normalities import EffectSpec
 from tasks.normalities import normalities as judge_normalities
+from tasks.scores import ScoreSpec
+from tasks.scores import scores as score
 
 ROW = ["class", "type", "group", "path"]
 NORMALITIES = RESULTS / "normalities.parquet"
@@ -41,18 +44,17 @@ def evaluate(params: str = "params.yaml", class_name: str | None = None) -> None
 
 
 def _protocol(run: Run, digest: Callable[[Path], str]) -> None:
+    scored = _scores(run, digest)
     specs = {}
-    for detector, name, rows, base in _judged(run):
-        for group in sorted(set(rows["group"]) - {""}):
-            found = ARTIFACTS / "suppression" / name / f"{group}.npz"
+    for detector, name, rows, _ in _judged(run):
+        own = scored.get((detector, name), {})
+        for group in sorted(own.keys() - {""}):
             specs[detector, name, group] = EvaluateSpec(
                 detector=detector,
                 group=group,
                 rows=tuple(rows[ROW].to_dict("records")),
-                base=digest(base),
-                base_path=base,
-                suppression=digest(found),
-                suppression_path=found,
+                own=own[group],
+                wrong={text: record for text, record in own.items() if text != group},
                 settings=run.params.evaluation,
             )
     records = run.items(judge, specs)
@@ -65,6 +67,29 @@ def _protocol(run: Run, digest: Callable[[Path], str]) -> None:
             _write(frame, RESULTS / f"{name}.parquet")
         with replacing(RESULTS / "metrics.json") as temporary:
             temporary.write_text(json.dumps(aggregate(table), indent=2) + "\n")
+
+
+def _scores(run: Run, digest: Callable[[Path], str]) -> dict[tuple[str, str], dict[str, Record]]:
+    """Of every detector and class with groups, the image scores by text: each group's, and "" for the nonsense."""
+    specs = {}
+    for detector, name, rows, base in _judged(run):
+        groups = sorted(set(rows["group"]) - {""})
+        maps = {group: ARTIFACTS / "suppression" / name / f"{group}.npz" for group in groups}
+        if groups:
+            maps[""] = CONTROL / f"{name}.npz"
+        for text, path in maps.items():
+            specs[detector, name, text] = ScoreSpec(
+                ids=tuple(rows["path"]),
+                base=digest(base),
+                base_path=base,
+                suppression=digest(path),
+                suppression_path=path,
+                alpha=run.params.evaluation.alpha,
+            )
+    scored: dict[tuple[str, str], dict[str, Record]] = {}
+    for (detector, name, text), record in run.items(score, specs).items():
+        scored.setdefault((detector, name), {})[text] = record
+    return scored
 
 
 def _normalities(run: Run, digest: Callable[[Path], str], class_name: str | None) -> None:

@@ -58,7 +58,7 @@ def class_shards(
 
 
 def text_vectors() -> dict[tuple[str, str, str], tuple[float, ...]]:
-    """(class, group, kind) -> the unit vector; group is empty for kinds nor and abn."""
+    """(class, group, kind) -> the unit vector; group is empty for kinds nor, abn and nonsense."""
     try:
         frame = pd.read_parquet(TEXT_FEATURES)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Suppression maps of every group, and of every other text that is normal now."""
+"""Suppression maps of every group, of every other text that is normal now, and of the control."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from flows.run import ARTIFACTS, Run
 from flows.scope import finish, place, texts
 from nand_core.asked import Asked, Vector, ask
 from nand_core.normalities import Normality, known_groups
+from nand_core.protocol import NONSENSE
 from nand_core.settings import SuppressionSettings
 from tasks.suppression import SuppressionSpec
 from tasks.suppression import suppression as draw_maps
 from tasks.work import encoder_key
+
+CONTROL = ARTIFACTS / "control"
 
 
 def question(
@@ -36,9 +39,23 @@ def question(
     return ask(text, f_add, f_nor, known, settings, group=group, apart=one is not None)
 
 
+def nonsense_question(
+    vectors: Mapping[tuple[str, str, str], Vector],
+    groups: Mapping[str, tuple[str, ...]],
+    settings: SuppressionSettings,
+    name: str,
+) -> Asked:
+    """The class's text that means nothing, asked as a text from outside the protocol is."""
+    known = {group: vectors[name, group, "known"] for group in groups[name]}
+    return ask(NONSENSE, vectors[name, "", "nonsense"], vectors[name, "", "nor"], known, settings)
+
+
 @flow(name="suppression")
 def suppression(params: str = "params.yaml", class_name: str | None = None) -> None:
-    """Write ``artifacts/suppression/<class>/<group or normality>.npz``; with a class named, its normalities' alone."""
+    """Write ``artifacts/suppression/<class>/<group or normality>.npz`` and ``artifacts/control/<class>.npz``.
+
+    With a class named, its normalities alone: the control is the protocol's.
+    """
     run = Run.start("suppression", Path(params))
     settings = run.params.suppression
     vectors = text_vectors()
@@ -47,18 +64,26 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
     shards = class_shards(run, "test", encoded=bool(found), class_name=class_name)
     key = encoder_key(run.params.encoder)
 
-    specs = {}
-    for (name, stem), one in found.items():
-        asked = question(vectors, groups, settings, (name, stem), one)
-        specs[name, stem] = SuppressionSpec(
+    asked = {where: question(vectors, groups, settings, where, one) for where, one in found.items()}
+    if class_name is None:
+        asked |= {(name, ""): nonsense_question(vectors, groups, settings, name) for name in groups if groups[name]}
+    specs = {
+        (name, stem): SuppressionSpec(
             class_name=name,
             group=stem,
             shards=shards[name],
-            f_add=asked.f_add,
-            f_nor=asked.f_nor,
-            others=asked.others,
+            f_add=one.f_add,
+            f_nor=one.f_nor,
+            others=one.others,
             encoder=key,
             settings=settings,
         )
-    place(run, run.items(draw_maps, specs), ARTIFACTS / "suppression", ".npz", class_name)
+        for (name, stem), one in asked.items()
+    }
+    records = run.items(draw_maps, specs)
+    place(run, {where: records[where] for where in found}, ARTIFACTS / "suppression", ".npz", class_name)
+    if class_name is None:
+        control = {f"{name}.npz": records[name, stem] for name, stem in records.keys() - found.keys()}
+        with run.writing():
+            run.work.store.materialise(control, CONTROL)
     finish(run, class_name)

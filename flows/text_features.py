@@ -14,7 +14,7 @@ from flows.run import ARTIFACTS, Run
 from flows.scope import finish, texts
 from nand_core.artifacts.disk import replacing
 from nand_core.normalities import known_groups
-from nand_core.prompts.provide import competitor_phrases
+from nand_core.prompts.provide import competitor_phrases, nonsense_phrases
 from nand_core.prompts.templates import abnormal_sentences, normal_sentences, sentences
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 from tasks.text_features import TextSpec
@@ -24,7 +24,7 @@ from tasks.work import encoder_key
 
 @flow(name="text_features")
 def text_features(params: str = "params.yaml", class_name: str | None = None) -> None:
-    """Write ``artifacts/text_features.parquet``: class, group, kind (add, known, nor, abn), vector.
+    """Write ``artifacts/text_features.parquet``: class, group, kind (add, known, nor, abn, nonsense), vector.
 
     A normality that is no labelled group has a row of kind add under its file's name, and none of kind known: it
     competes with no group of the protocol. With a class named, the rows of its normalities alone are made anew.
@@ -45,6 +45,7 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
     for name in groups if class_name is None else ():
         said[name, "", "nor"] = normal_sentences(name)
         said[name, "", "abn"] = abnormal_sentences(name)
+        said[name, "", "nonsense"] = sentences(nonsense_phrases(name))  # unknown words on purpose: no warning
     key = encoder_key(run.params.encoder)
     specs = {where: TextSpec(sentences=tuple(them), encoder=key) for where, them in said.items()}
     records = run.items(encode, specs)

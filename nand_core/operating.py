@@ -82,7 +82,7 @@ def operating_row(
     after: ArrayLike,
     settings: EvaluationSettings,
 ) -> dict[str, object]:
-    """One row of ``results/operating.parquet`` (``OPERATING_COLUMNS``): the arguments are ``evaluate_group``'s.
+    """One row of ``results/operating.parquet`` (``OPERATING_COLUMNS``): as ``evaluate_group`` takes them.
 
     ``accepted`` is the percentage of the added group's images without an alarm, ``retained`` that of all other
     anomalies with one, ``false_alarms`` that of good images with one; nan where there is no such image. Each

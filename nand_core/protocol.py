@@ -1,6 +1,13 @@
-"""The protocol (paper, section 4): re-labelling by group, image AUROC, class and detector means."""
+"""The protocol (paper, section 4): re-labelling by group, image AUROC, class and detector means.
+
+Beside each gain stand two figures that say what it is worth: the bound, what a perfect normality would give, and the
+control, what wrong texts give.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,13 +18,19 @@ from nand_core.settings import EvaluationSettings
 
 AUROC_COLUMNS = [
     "detector", "class", "group",
-    "auroc_before", "auroc_after", "gain_low", "gain_high",
+    "auroc_before", "auroc_after", "auroc_bound", "auroc_wrong", "wrong", "gain_low", "gain_high",
     "n_normal", "n_abnormal",
 ]  # fmt: skip
 SCORE_COLUMNS = ["detector", "class", "group", "id", "type", "label", "score_before", "score_after"]
 
 WORSE = -0.5
 """A group whose gain (AUROC points) lies below this counts as worse."""
+
+NONSENSE = "nonsense"
+"""What the column ``wrong`` calls the text that means nothing."""
+
+LEAST_POSSIBLE = 0.05
+"""Where less than this (AUROC points) can be gained, the share of it would be noise."""
 
 _BLOCK = 1 << 21  # bootstrap weights held at once: bounds the memory whatever the number of images
 
@@ -52,6 +65,49 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
 
     labels, scores = _check(labels, scores)
     return 100.0 * float(roc_auc_score(labels, scores))
+
+
+def auroc_bound(rows: pd.DataFrame, group: str, before: ArrayLike) -> float:
+    """AUROC in percent of the unchanged detector with the group's images left out: good against the other defects.
+
+    A perfect normality gives that: the group's images score like good ones, and no other score changes. It is no
+    limit: images that score below all good ones raise the AUROC further. nan where the class has no good image.
+
+    Args:
+        rows, group: as in :func:`labels`.
+        before: (n,) scores of the unchanged detector.
+
+    Raises:
+        NandError: as :func:`labels` and :func:`auroc`.
+    """
+    kept = (rows["group"] != group).to_numpy()
+    truth = labels(rows, group)[kept]
+    return auroc(truth, np.asarray(before)[kept]) if (truth == 0).any() else math.nan
+
+
+def best_wrong(truth: ArrayLike, wrong: Mapping[str, ArrayLike]) -> tuple[float, str]:
+    """The control: what is gained by a text that does not mean the group.
+
+    Args:
+        truth: (n,) labels with the group added.
+        wrong: (n,) scores after the addition of each wrong text, by the group that it means, "" for none.
+
+    Returns:
+        The largest AUROC in percent and whose it is, ``NONSENSE`` for the text that means no group; of equal ones
+        that, else the first by name.
+
+    Raises:
+        NandError: as :func:`auroc`.
+    """
+    found = {text: auroc(truth, wrong[text]) for text in sorted(wrong)}
+    best = max(found, key=lambda text: found[text])
+    return found[best], best or NONSENSE
+
+
+def share(before: float, after: float, bound: float) -> float:
+    """The part in percent of the possible gain that was gained; nan where less than ``LEAST_POSSIBLE`` was possible."""
+    possible = bound - before
+    return 100.0 * (after - before) / possible if possible >= LEAST_POSSIBLE else math.nan
 
 
 def gain_interval(
@@ -122,6 +178,7 @@ def evaluate_group(
     group: str,
     before: ArrayLike,
     after: ArrayLike,
+    wrong: Mapping[str, ArrayLike],
     settings: EvaluationSettings,
 ) -> dict[str, object]:
     """One row of the AUROC table (``AUROC_COLUMNS``): a detector on one class, with one group added.
@@ -131,6 +188,7 @@ def evaluate_group(
         rows: manifest rows of the class's test images, in the order of the scores.
         group: the group whose normality was added.
         before, after: (n,) image scores, the maxima of A and of A_final.
+        wrong: (n,) scores with each wrong text added in the group's place, as in :func:`best_wrong`.
         settings: the bootstrap's draws, seed and level.
 
     Raises:
@@ -139,6 +197,7 @@ def evaluate_group(
     truth = labels(rows, group)
     try:
         first, second = auroc(truth, before), auroc(truth, after)
+        bound, control = auroc_bound(rows, group, before), best_wrong(truth, wrong)
     except NandError as error:
         raise NandError(f"{_where(rows, group)}, detector {detector!r}: {error}") from None
     low, high = gain_interval(
@@ -146,7 +205,7 @@ def evaluate_group(
     )
     values = [
         detector, _class_name(rows), group,
-        first, second, low, high,
+        first, second, bound, *control, low, high,
         int(np.sum(truth == 0)), int(np.sum(truth == 1)),
     ]  # fmt: skip
     return dict(zip(AUROC_COLUMNS, values, strict=True))
@@ -170,41 +229,62 @@ def score_rows(
 
 
 def class_table(table: pd.DataFrame) -> pd.DataFrame:
-    """A class's figures, means over its groups.
+    """A class's figures, means over its groups; the share is that of the means.
 
     Returns:
-        Columns detector, class, auroc_before, auroc_after, gain, groups, groups_worse; one row a class.
+        Columns detector, class, auroc_before, auroc_after, auroc_bound, gain, share, text_effect, groups,
+        groups_worse; one row a class.
     """
-    marked = table.assign(worse=(table["auroc_after"] - table["auroc_before"]) < WORSE)
+    marked = table.assign(
+        worse=(table["auroc_after"] - table["auroc_before"]) < WORSE,
+        text_effect=table["auroc_after"] - table["auroc_wrong"],
+    )
     means = marked.groupby(["detector", "class"], as_index=False).agg(
         auroc_before=("auroc_before", "mean"),
         auroc_after=("auroc_after", "mean"),
+        auroc_bound=("auroc_bound", "mean"),
+        text_effect=("text_effect", "mean"),
         groups=("group", "size"),
         groups_worse=("worse", "sum"),
     )
-    means.insert(4, "gain", means["auroc_after"] - means["auroc_before"])
+    means.insert(5, "gain", means["auroc_after"] - means["auroc_before"])
+    shares = list(map(share, means["auroc_before"], means["auroc_after"], means["auroc_bound"]))
+    means.insert(6, "share", pd.Series(shares, dtype="float64"))
     return means
 
 
-def aggregate(table: pd.DataFrame) -> dict[str, dict[str, float | int]]:
-    """A detector's figures: mean over classes of the mean over each class's groups.
+def aggregate(table: pd.DataFrame) -> dict[str, dict[str, float | int | None]]:
+    """A detector's figures: mean over classes of the mean over each class's groups; the share is that of the means.
 
     Args:
-        table: rows with detector, class, group, auroc_before, auroc_after in percent.
+        table: rows with detector, class, group, and auroc_before, _after, _bound and _wrong in percent.
 
     Returns:
-        ``{detector: {auroc_before, auroc_after, gain, groups, groups_worse}}``, worse as in ``WORSE``.
+        ``{detector: {auroc_before, auroc_after, auroc_bound, gain, share, text_effect, groups, groups_worse}}``, worse
+        as in ``WORSE``; None for what is not known: a bound without good images, a share of nothing.
     """
+    return {str(detector): _means(classes) for detector, classes in class_table(table).groupby("detector")}
+
+
+def _means(classes: pd.DataFrame) -> dict[str, float | int | None]:
+    before, after = float(classes["auroc_before"].mean()), float(classes["auroc_after"].mean())
+    # Over all classes or over none: beside a mean over other classes it would bound nothing.
+    bound = float(classes["auroc_bound"].mean(skipna=False))
     return {
-        str(detector): {
-            "auroc_before": float(classes["auroc_before"].mean()),
-            "auroc_after": float(classes["auroc_after"].mean()),
-            "gain": float(classes["gain"].mean()),
-            "groups": int(classes["groups"].sum()),
-            "groups_worse": int(classes["groups_worse"].sum()),
-        }
-        for detector, classes in class_table(table).groupby("detector")
+        "auroc_before": before,
+        "auroc_after": after,
+        "auroc_bound": _known(bound),
+        "gain": float(classes["gain"].mean()),
+        "share": _known(share(before, after, bound)),
+        "text_effect": _known(float(classes["text_effect"].mean())),
+        "groups": int(classes["groups"].sum()),
+        "groups_worse": int(classes["groups_worse"].sum()),
     }
+
+
+def _known(value: float) -> float | None:
+    """JSON has no nan."""
+    return None if math.isnan(value) else value
 
 
 def _check(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from nand_core.artifacts.store import Record
 from nand_core.operating import effect_rows
 from nand_core.settings import EvaluationSettings
 from tasks.cache import Spec, item
-from tasks.evaluate import map_scores
+from tasks.scores import map_scores
 from tasks.work import Work
 
 

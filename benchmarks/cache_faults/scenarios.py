@@ -38,16 +38,18 @@ def one_change(bench: Bench, times: int) -> Iterator[Row]:
     """One phrase, image, detector's, suppression's or evaluation's parameter, each alone and taken back."""
     project = bench.project
     detectors, groups = 2, 4
+    texts = groups + 1  # and the control's
+    judged = detectors * texts + detectors * groups
     image = sorted((project.folder / "data/demo/carpet/test/good").glob("*.png"))
     changes: dict[str, tuple[Callable[[], None], int]] = {
         "phrase": (
             lambda: project.params.update(prompts={"explicit": {"carpet": {"thread": ["a loose thread on carpet"]}}}),
-            1 + 1 + 1 + detectors + 1,
+            1 + 1 + 1 + detectors + detectors * groups + 1,
         ),
-        "image": (lambda: mirror(image[0]), 1 + 1 + detectors + groups + detectors * groups + 1),
-        "detector": (lambda: project.params["detectors"]["patchcore"].update(coreset=0.2), 1 + 1 + groups + 1),
-        "suppression": (lambda: project.params["suppression"].update(dilation=9), groups + detectors * groups + 1),
-        "evaluation": (lambda: project.params["evaluation"].update(alpha=0.5), detectors * groups + 1),
+        "image": (lambda: mirror(image[0]), 1 + 1 + detectors + texts + judged + 1),
+        "detector": (lambda: project.params["detectors"]["patchcore"].update(coreset=0.2), 1 + 1 + texts + groups + 1),
+        "suppression": (lambda: project.params["suppression"].update(dilation=9), texts + judged + 1),
+        "evaluation": (lambda: project.params["evaluation"].update(alpha=0.5), judged + 1),
     }
     for name, (change, least) in changes.items():
         row = Row(f"one {name} changed, and back")

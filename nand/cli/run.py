@@ -59,7 +59,7 @@ def show_results() -> None:
     """Print the detectors' means and where the report lies."""
     metrics = json.loads(METRICS.read_text())
     table = table_of(
-        *("detector", "before", "after", "gain", "groups", "worse"),
+        *("detector", "before", "after", "gain", "bound", "share", "text\neffect", "worse"),
         title="Mean image AUROC in percent, before and after the addition of a normality",
     )
     for detector, row in metrics.items():
@@ -68,11 +68,18 @@ def show_results() -> None:
             f"{row['auroc_before']:.1f}",
             f"{row['auroc_after']:.1f}",
             f"{row['gain']:+.1f}",
-            str(row["groups"]),
-            str(row["groups_worse"]),
+            _shown(row["auroc_bound"], ".1f"),
+            _shown(row["share"], ".0f"),
+            _shown(row["text_effect"], "+.1f"),
+            f"{row['groups_worse']} of {row['groups']}",
         )
     Console().print(table)
+    print("bound: what a perfect normality gives; share: percent gained; text effect: gain over the best wrong text")
     print("report: results/report/index.html    tables: results/tables/")
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
 
 
 def status() -> None:

@@ -18,6 +18,7 @@ from nand_core.prompts.settings import PromptSettings, Provider
 
 _log = logging.getLogger(__name__)
 COMPETITOR_PHRASES = 8
+NONSENSE_WORDS = ("blorft", "mimzle", "vaquon")
 
 
 class PromptSet(BaseModel):
@@ -129,6 +130,14 @@ def make_prompts(
 def competitor_phrases(class_name: str, group: str) -> tuple[str, ...]:
     """What a group is called where it competes with another text: the reviewed phrases, else rules on its name."""
     return curated_phrases(class_name, group) or rule_phrases(class_name, group, COMPETITOR_PHRASES)
+
+
+def nonsense_phrases(class_name: str) -> tuple[str, ...]:
+    """The plainest phrases about words without a meaning: said as a normality is, and none of a defect.
+
+    Several words, because to a byte-pair tokenizer a single one could look like a word that it knows.
+    """
+    return tuple(phrase for word in NONSENSE_WORDS for phrase in rule_phrases(class_name, word, 3))
 
 
 def _local_phrases(

@@ -7,11 +7,12 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nand_core.operating import operating_means
-from nand_core.protocol import WORSE, aggregate, class_table
+from nand_core.protocol import WORSE, aggregate, class_table, share
 from nand_core.report.gallery import Gallery
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, gradient
@@ -29,7 +30,7 @@ class Axis:
 
     @classmethod
     def over(cls, auroc: pd.DataFrame) -> Axis:
-        lowest = auroc[["auroc_before", "auroc_after"]].to_numpy().min()
+        lowest = np.nanmin(auroc[["auroc_before", "auroc_after", "auroc_bound"]].to_numpy())  # a bound may be nan
         return cls(min(90, int(lowest // 10) * 10))
 
     @property
@@ -44,11 +45,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of a group, a class or a detector, in percent."""
+    """The figures of a group, a class or a detector, in percent; ``wrong`` is a group's best wrong text."""
 
     name: str
     before: float
     after: float
+    bound: float = math.nan
+    text_effect: float = math.nan
+    wrong: str = ""
     paper: Pair | None = None
     interval: Pair | None = None
     n_normal: int = 0
@@ -59,6 +63,10 @@ class Row:
     @property
     def gain(self) -> float:
         return self.after - self.before
+
+    @property
+    def share(self) -> float:
+        return share(self.before, self.after, self.bound)
 
     @property
     def verdict(self) -> str:
@@ -98,17 +106,13 @@ def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict[str, Any]
         }
         classes: list[dict[str, Any]] = [
             {
-                "mean": Row(
-                    r["class"], r["auroc_before"], r["auroc_after"], **points.rates(name, r["class"])
-                ),
+                "mean": _mean_row(r["class"], r, **points.rates(name, r["class"])),
                 "groups": groups[r["class"]],
             }
             for r in means[means["detector"] == name].to_dict("records")
         ]
         verdicts = [row.verdict for c in classes for row in c["groups"]]
-        mean = Row(
-            name, figures[name]["auroc_before"], figures[name]["auroc_after"], paper.detectors.get(name)
-        )
+        mean = _mean_row(name, figures[name], paper=paper.detectors.get(name))
         found.append(
             {
                 "name": name,
@@ -149,6 +153,15 @@ def _pairs(row: Mapping[Hashable, Any], *names: str) -> dict[str, Any]:
     return {name: (float(row[f"{name}_before"]), float(row[f"{name}_after"])) for name in names}
 
 
+def _mean_row(name: str, figures: Mapping[Any, Any], **more: Any) -> Row:
+    """Of a class or a detector, from ``class_table`` or ``aggregate``."""
+    before, after, bound, effect = (
+        math.nan if figures[key] is None else figures[key]
+        for key in ("auroc_before", "auroc_after", "auroc_bound", "text_effect")
+    )
+    return Row(name, before, after, bound, effect, **more)
+
+
 def _group_row(
     detector: str, r: Mapping[Hashable, Any], paper: Mapping[tuple[str, str, str], Pair], points: _Points
 ) -> Row:
@@ -156,6 +169,9 @@ def _group_row(
         r["group"],
         r["auroc_before"],
         r["auroc_after"],
+        r["auroc_bound"],
+        r["auroc_after"] - r["auroc_wrong"],
+        r["wrong"],
         paper.get((detector, r["class"], r["group"])),
         (r["gain_low"], r["gain_high"]),
         r["n_normal"],
@@ -206,15 +222,18 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "signed": _signed, "score": _score, "share": _share}
+    environment.tests["known"] = math.isfinite
     return environment
 
 
 def _number(value: float) -> str:
-    return f"{value:.1f}"
+    return "–" if math.isnan(value) else f"{value:.1f}"
 
 
 def _signed(value: float) -> str:
     """With a sign and a true minus; what rounds to nothing has neither."""
+    if math.isnan(value):
+        return "–"
     rounded = round(value, 1)
     return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from nand_core.protocol import aggregate
+from nand_core.protocol import aggregate, share
 
+FIGURES = ("before", "after", "gain", "bound", "share %", "text effect")
 RATES = ("accepted", "retained", "false_alarms")
 
 
@@ -17,7 +20,7 @@ def markdown_tables(auroc: pd.DataFrame, level: float, operating: pd.DataFrame |
 
     With the ``operating`` table, a detector's groups have its percentages before and after as well.
     """
-    header = ["class", "group", "before", "after", "gain", f"{level:g} % interval of the gain"]
+    header = ["class", "group", *FIGURES, "best wrong text", f"{level:g} % interval of the gain"]
     rows = _with_gain(auroc)
     if operating is not None:
         header += [f"{rate.replace('_', ' ')} %" for rate in RATES]
@@ -26,8 +29,8 @@ def markdown_tables(auroc: pd.DataFrame, level: float, operating: pd.DataFrame |
         f"{detector}.md": markdown_table(
             header,
             (
-                [r["class"], r["group"], _number(r["auroc_before"]), _number(r["auroc_after"])]
-                + [_signed(r["gain"]), f"{_signed(r['gain_low'])} to {_signed(r['gain_high'])}"]
+                [r["class"], r["group"], *_figures(r), f"{r['wrong']} {_number(r['auroc_wrong'])}"]
+                + [f"{_signed(r['gain_low'])} to {_signed(r['gain_high'])}"]
                 + [f"{r[f'{rate}_before']:.0f} to {r[f'{rate}_after']:.0f}" for rate in RATES if operating is not None]
                 for r in found.to_dict("records")
             ),
@@ -36,18 +39,8 @@ def markdown_tables(auroc: pd.DataFrame, level: float, operating: pd.DataFrame |
         for detector, found in rows.groupby("detector")
     }
     tables["summary.md"] = markdown_table(
-        ["detector", "before", "after", "gain", "groups", "groups worse"],
-        (
-            [
-                detector,
-                _number(f["auroc_before"]),
-                _number(f["auroc_after"]),
-                _signed(f["gain"]),
-                f["groups"],
-                f["groups_worse"],
-            ]
-            for detector, f in aggregate(auroc).items()
-        ),
+        ["detector", *FIGURES, "groups", "groups worse"],
+        ([detector, *_figures(f), f["groups"], f["groups_worse"]] for detector, f in aggregate(auroc).items()),
         text_columns=1,
     )
     return tables
@@ -79,7 +72,17 @@ def _csv(frame: pd.DataFrame) -> str:
 
 def _with_gain(auroc: pd.DataFrame) -> pd.DataFrame:
     rows = auroc.sort_values(["detector", "class", "group"])
-    return rows.assign(gain=rows["auroc_after"] - rows["auroc_before"])
+    return rows.assign(
+        gain=rows["auroc_after"] - rows["auroc_before"],
+        share=list(map(share, rows["auroc_before"], rows["auroc_after"], rows["auroc_bound"])),
+        text_effect=rows["auroc_after"] - rows["auroc_wrong"],
+    )
+
+
+def _figures(row: Mapping[Any, Any]) -> list[str]:
+    """``FIGURES`` of a group or a detector."""
+    before, after, bound = (_number(row[f"auroc_{name}"]) for name in ("before", "after", "bound"))
+    return [before, after, _signed(row["gain"]), bound, _number(row["share"], 0), _signed(row["text_effect"])]
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int) -> str:
@@ -93,9 +96,9 @@ def _cell(value: object) -> str:
     return html.escape(str(value), quote=False).replace("|", "\\|")
 
 
-def _number(value: float) -> str:
-    return f"{value:.1f}"
+def _number(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _signed(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}"
+def _signed(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{round(value, 1) + 0.0:+.1f}"

@@ -126,6 +126,7 @@ def test_saved_maps_go_through_the_pipeline(project, manifest, auroc):
         tests = manifest.set_index("path").loc[list(found)]
         truth = (tests["type"] != "good") & (tests["group"] != group)
         assert row["auroc_before"] == pytest.approx(100 * roc_auc_score(truth, [known[path] for path in found]))
+        assert row["auroc_bound"] == 100, "the saved maps of all good images lie lowest"
 
 
 def test_a_third_partys_detector_is_fitted_and_asked(project, manifest, auroc):

@@ -38,7 +38,10 @@ def lock(tmp_path: Path) -> Path:
         "base_maps@patchcore": {"params": {"params.yaml": maps}},
         "suppression": {
             "params": {"params.yaml": {name: kept[name] for name in ("encoder", "suppression")}},
-            "outs": [{"path": "artifacts/suppression", "md5": "new.dir"}],
+            "outs": [
+                {"path": "artifacts/control", "md5": "control.dir"},
+                {"path": "artifacts/suppression", "md5": "new.dir"},
+            ],
         },
         "evaluate": {
             "params": {"params.yaml": {"evaluation": kept["evaluation"]}},

@@ -17,9 +17,13 @@ STAGES = {
     "suppression", "evaluate", "report", "image_features",
 }  # fmt: skip
 COLUMNS = [
-    "detector", "class", "group", "auroc_before", "auroc_after", "gain_low", "gain_high", "n_normal", "n_abnormal",
+    "detector", "class", "group", "auroc_before", "auroc_after", "auroc_bound", "auroc_wrong", "wrong",
+    "gain_low", "gain_high", "n_normal", "n_abnormal",
 ]  # fmt: skip
 DETECTORS = ("april_gan", "patchcore")
+GROUPS = 4
+TEXTS = GROUPS + 1
+"""Of a class: its groups' and the one that means nothing."""
 
 
 def test_auroc_table_and_metrics(project, first):
@@ -31,17 +35,23 @@ def test_auroc_table_and_metrics(project, first):
     metrics = json.loads((project.folder / "results/metrics.json").read_text())
     assert set(metrics) == set(DETECTORS)
     for detector, row in metrics.items():
-        assert set(row) == {"auroc_before", "auroc_after", "gain", "groups", "groups_worse"}
+        assert set(row) == {
+            "auroc_before", "auroc_after", "auroc_bound", "gain", "share", "text_effect", "groups", "groups_worse",
+        }  # fmt: skip
         mine = first.auroc[first.auroc["detector"] == detector]
         assert row["groups"] == 8
         assert row["auroc_after"] == pytest.approx(mine["auroc_after"].mean())
         assert row["gain"] == pytest.approx(row["auroc_after"] - row["auroc_before"])
+        assert row["auroc_bound"] == pytest.approx(mine["auroc_bound"].mean())
+        assert row["share"] == pytest.approx(100 * row["gain"] / (row["auroc_bound"] - row["auroc_before"]))
+        assert row["text_effect"] == pytest.approx((mine["auroc_after"] - mine["auroc_wrong"]).mean())
 
 
 def test_maps(project, first, manifest):
     groups = manifest.loc[manifest["group"] != "", ["class", "group"]].drop_duplicates()
     paths = {(name, f"artifacts/base_maps/{detector}/{name}.npz") for detector in DETECTORS for name in CLASSES}
     paths |= {(name, f"artifacts/suppression/{name}/{group}.npz") for name, group in groups.itertuples(index=False)}
+    paths |= {(name, f"artifacts/control/{name}.npz") for name in CLASSES}
     assert {path for path in first.files if path.endswith(".npz")} == {path for _, path in paths}
     for name, path in sorted(paths):
         with np.load(project.folder / path, allow_pickle=False) as stored:
@@ -51,6 +61,8 @@ def test_maps(project, first, manifest):
         assert maps.min() >= 0
         if "suppression" in path:
             assert 0 < maps.max() <= 1
+        if "control" in path:
+            assert maps.max() <= 1
 
 
 def test_report_tables_and_plots(project, first):
@@ -59,6 +71,8 @@ def test_report_tables_and_plots(project, first):
     for name in ("tables/summary.md", "plots/auroc.csv", *(f"plots/gain/{name}.csv" for name in DETECTORS)):
         assert (project.folder / "results" / name).stat().st_size > 0, name
     assert "results/report/index.html" in first.said.stdout
+    assert all(column in first.said.stdout for column in ("bound", "share", "text effect"))
+    assert "warning" not in first.said.stdout, "words without a meaning are there on purpose"
 
 
 def test_record_of_the_run(project, first, status_after_first):
@@ -67,9 +81,10 @@ def test_record_of_the_run(project, first, status_after_first):
         assert set(row) == {"items", "executed", "cached", "seconds"}
         assert row["items"] == row["executed"] + row["cached"]
     executed = {name: row["executed"] for name, row in first.stages.items()}
-    assert executed["prompts"] == executed["suppression"] == 8
-    assert executed["text_features"] >= 8 + 2 * 2
-    assert executed["evaluate"] == 16
+    assert executed["prompts"] == len(CLASSES) * GROUPS
+    assert executed["suppression"] == len(CLASSES) * TEXTS
+    assert executed["text_features"] >= 8 + 2 * 3
+    assert executed["evaluate"] == len(DETECTORS) * len(CLASSES) * (TEXTS + GROUPS), "scores of texts, rows of groups"
     assert status_after_first.split() == ["??", "dvc.lock"]
 
 
@@ -97,22 +112,40 @@ def recomputed(project, first, manifest) -> pd.DataFrame:
             return dict(zip(stored["ids"].tolist(), stored["maps"], strict=True))
 
     rows = {}
-    for (name, group), _ in manifest[manifest["group"] != ""].groupby(["class", "group"]):
+    for name, groups in manifest[manifest["group"] != ""].groupby("class")["group"].unique().items():
         tests = manifest[(manifest["class"] == name) & (manifest["split"] == "test")]
-        truth = [int(t != "good" and g != group) for t, g in zip(tests["type"], tests["group"], strict=True)]
-        suppression = maps(f"artifacts/suppression/{name}/{group}.npz")
+        texts = {group: maps(f"artifacts/suppression/{name}/{group}.npz") for group in groups}
+        texts["nonsense"] = maps(f"artifacts/control/{name}.npz")
         for detector in DETECTORS:
             anomaly = maps(f"artifacts/base_maps/{detector}/{name}.npz")
-            before = [anomaly[path].max() for path in tests["path"]]
-            after = [(anomaly[path] * (1 - suppression[path])).max() for path in tests["path"]]
-            rows[detector, name, group] = [100 * roc_auc_score(truth, scores) for scores in (before, after)]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["auroc_before", "auroc_after"])
+            before = {path: anomaly[path].max() for path in tests["path"]}
+            scores = {
+                text: [(anomaly[path] * (1 - suppression[path])).max() for path in tests["path"]]
+                for text, suppression in texts.items()
+            }
+            for group in groups:
+                truth = [int(t != "good" and g != group) for t, g in zip(tests["type"], tests["group"], strict=True)]
+                after = {text: 100 * roc_auc_score(truth, found) for text, found in scores.items()}
+                left = tests[tests["group"] != group]
+                bound = roc_auc_score(left["type"] != "good", [before[path] for path in left["path"]])
+                rows[detector, name, group] = [
+                    100 * roc_auc_score(truth, list(before.values())),
+                    after.pop(group),
+                    100 * bound,
+                    max(after.values()),
+                    {text for text, value in after.items() if value == max(after.values())},
+                ]
+    columns = ["auroc_before", "auroc_after", "auroc_bound", "auroc_wrong", "best"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def test_auroc_agrees_with_scikit_learn(first, recomputed):
-    found = first.rows("auroc_before", "auroc_after")
+    figures = ["auroc_before", "auroc_after", "auroc_bound", "auroc_wrong"]
+    found = first.rows(*figures, "wrong")
     assert set(found.index) == set(recomputed.index)
-    np.testing.assert_allclose(found, recomputed.loc[list(found.index)], rtol=0, atol=1e-9)
+    wanted = recomputed.loc[list(found.index)]
+    np.testing.assert_allclose(found[figures], wanted[figures].astype(float), rtol=0, atol=1e-9)
+    assert all(wrong in best for wrong, best in zip(found["wrong"], wanted["best"], strict=True))
     assert (found["auroc_before"] != found["auroc_after"]).any()
 
 
@@ -129,13 +162,16 @@ def test_other_phrases_redo_their_group_alone(first, phrased):
         "text_features": 1,
         "suppression": 1,
     }
-    assert executed == {"evaluate": len(DETECTORS), "report": 1}
+    # One text's scores, and the rows of its class: it was a wrong text to the other groups.
+    assert executed == {"evaluate": len(DETECTORS) * (1 + GROUPS), "report": 1}
     maps = {name for name in first.files if name.endswith(".npz")}
     assert {name for name in maps if first.files[name] != phrased.files[name]} == {
         f"artifacts/suppression/{'/'.join(PHRASED)}.npz"
     }
-    changed = (first.rows() != phrased.rows()).any(axis=1)
+    others = first.rows().columns.drop(["auroc_wrong", "wrong"])
+    changed = (first.rows(*others) != phrased.rows(*others)).any(axis=1)
     assert set(changed[changed].index) <= {(detector, *PHRASED) for detector in DETECTORS}
+    pd.testing.assert_frame_equal(*(state.rows().drop("carpet", level="class") for state in (first, phrased)))
     assert "warning: carpet/thread: the text encoder does not know: zorkly" in phrased.said.stdout
     assert phrased.files["results/scores.parquet"] != first.files["results/scores.parquet"]
 
@@ -159,8 +195,8 @@ def test_another_image_redoes_its_shard_and_class(first, mirrored):
         "image_features": 1,
         "base_maps@april_gan": 1,
         "base_maps@patchcore": 1,
-        "suppression": 4,
-        "evaluate": 4 * len(DETECTORS),
+        "suppression": TEXTS,
+        "evaluate": (TEXTS + GROUPS) * len(DETECTORS),
     }
     before, after = (s.rows().drop("wood", level="class") for s in (first, mirrored))
     pd.testing.assert_frame_equal(before, after)
@@ -173,7 +209,9 @@ def test_strength_zero_gives_the_detectors_own_figures(mirrored, without_strengt
     assert set(without_strength.executed()) == {"evaluate", "report"}
     table = without_strength.rows()
     assert (table["auroc_before"] == table["auroc_after"]).all()
+    assert (table["auroc_wrong"] == table["auroc_after"]).all()
     assert (table["gain_low"] == 0).all() and (table["gain_high"] == 0).all()
+    pd.testing.assert_series_equal(table["auroc_bound"], mirrored.rows()["auroc_bound"])
     pd.testing.assert_series_equal(table["auroc_before"], mirrored.rows()["auroc_before"])
 
 

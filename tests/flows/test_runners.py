@@ -45,7 +45,7 @@ def test_every_runner_gives_the_same_bytes(project: Scratch) -> None:
             shutil.rmtree(project.folder / folder)
         said = project.call(sys.executable, "-m", "flows", "suppression")
         assert said.returncode == 0, said.stdout + said.stderr
-        assert executed(said.stdout + said.stderr)["suppression"] == 4
+        assert executed(said.stdout + said.stderr)["suppression"] == 5
         assert project.digests() == expected
     project.params["run"] = {"runner": "threads"}
     project.write_params()

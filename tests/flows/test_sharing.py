@@ -131,7 +131,7 @@ def test_another_worker_takes_every_item_from_the_second_level(project, publishe
     succeeds(other.call(*NAND_CACHE, "prune", "--max-size", "0"))
     (other.folder / "artifacts/suppression/carpet/thread.npz").unlink()
     said = other.call(sys.executable, "-m", "flows", "suppression").stderr
-    assert "suppression: 4 of 4 items (4 from the cache)" in said, "pruned here, it comes from there"
+    assert "suppression: 5 of 5 items (5 from the cache)" in said, "pruned here, it comes from there"
     assert other.digests() == published.files
 
 
@@ -144,7 +144,7 @@ def test_an_experiment_redoes_what_its_setting_touches(pulled, published, server
         "suppression", "evaluate", "report",
     }  # fmt: skip
     counts = {name: row["executed"] for name, row in last_run(pulled.folder).items() if row["executed"]}
-    assert set(counts) == {"suppression", "evaluate", "report"} and counts["suppression"] == 4
+    assert set(counts) == {"suppression", "evaluate", "report"} and counts["suppression"] == 5
     assert pulled.digests() != published.files
 
     shown = json.loads(succeeds(pulled.dvc("exp", "show", "--json")))

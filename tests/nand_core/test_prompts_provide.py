@@ -12,9 +12,18 @@ from nand_core.errors import NandError
 from nand_core.prompts import instruction
 from nand_core.prompts.curated import curated_phrases
 from nand_core.prompts.openai_client import KEY
-from nand_core.prompts.provide import PromptSet, choose_provider, make_prompts, prompt_key
+from nand_core.prompts.provide import (
+    NONSENSE_WORDS,
+    PromptSet,
+    choose_provider,
+    make_prompts,
+    nonsense_phrases,
+    prompt_key,
+)
 from nand_core.prompts.rules import rule_phrases
 from nand_core.prompts.settings import PromptSettings
+from nand_core.vlm.settings import EncoderSettings
+from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 
 NOW = datetime(2024, 7, 29, 12, 0, 30, 999, tzinfo=UTC)
 SECRET = "sk-a-key-for-tests-0123456789"
@@ -72,6 +81,17 @@ def test_curated_and_rules_give_the_number_asked():
     rules = make_prompts("carpet", "loose fibre", settings(phrases=20), now=NOW)
     assert rules.phrases == rule_phrases("carpet", "loose fibre", 20)
     assert len(rules.phrases) == 20
+
+
+@pytest.mark.parametrize("class_name", ["carpet", "metal_nut"])
+def test_the_nonsense_is_said_like_a_normality_and_means_no_defect(class_name):
+    phrases = nonsense_phrases(class_name)
+    assert f"blorft on {class_name.replace('_', ' ')}" in phrases
+    assert len(set(phrases)) == len(phrases) == 3 * len(NONSENSE_WORDS)
+    said = {word for phrase in phrases for word in phrase.split()}
+    assert said == {*NONSENSE_WORDS, *class_name.split("_"), "on", "with", "a"}
+    unknown = unknown_words(load_tokenizer(EncoderSettings()), " ".join(phrases))
+    assert set(NONSENSE_WORDS) <= set(unknown)
 
 
 def test_the_record_is_json_and_comes_back_the_same():

@@ -17,9 +17,12 @@ from nand_core.protocol import (
     EvaluationSettings,
     aggregate,
     auroc,
+    auroc_bound,
+    best_wrong,
     class_table,
     evaluate_group,
     gain_interval,
+    share,
 )
 
 
@@ -39,7 +42,7 @@ def scored(draw):
 
 def paper_table() -> pd.DataFrame:
     with resources.files("nand_core.report").joinpath("paper/table2_april_gan.csv").open() as file:
-        return pd.read_csv(file).assign(detector="april_gan")
+        return pd.read_csv(file).assign(detector="april_gan", auroc_bound=np.nan, auroc_wrong=np.nan)
 
 
 def test_labels_take_the_groups_types_and_good_as_normal():
@@ -136,10 +139,13 @@ def test_evaluate_group_gives_a_row_of_the_table():
         ["good", "good", "cut", "cut", "thread", "thread"], ["", "", "cut", "cut", "thread", "thread"]
     )
     before, after = [1, 2, 5, 6, 3, 7], [1, 2, 2.5, 2, 3, 7]
-    row = evaluate_group("patchcore", rows, "cut", before, after, EvaluationSettings(bootstrap=50))
+    wrong = {"thread": [1, 2, 5, 6, 1.5, 7], "": before}
+    row = evaluate_group("patchcore", rows, "cut", before, after, wrong, EvaluationSettings(bootstrap=50))
     assert list(row) == protocol.AUROC_COLUMNS
     assert row["auroc_before"] == pytest.approx(75.0)
     assert row["auroc_after"] == pytest.approx(100.0)
+    assert row["auroc_bound"] == 100.0, "1 and 2 against 3 and 7"
+    assert (row["auroc_wrong"], row["wrong"]) == (75.0, "nonsense")
     assert 0 <= row["gain_low"] < row["gain_high"] <= 100
     assert (row["detector"], row["class"], row["group"]) == ("patchcore", "carpet", "cut")
     assert (row["n_normal"], row["n_abnormal"]) == (4, 2)
@@ -151,14 +157,91 @@ def test_evaluate_group_gives_a_row_of_the_table():
 def test_evaluate_group_names_the_class_and_group_it_cannot_judge():
     rows = manifest(["good", "cut"], ["", "cut"])
     with pytest.raises(NandError, match=r"'carpet', group 'cut', detector 'patchcore': .* 0 abnormal"):
-        evaluate_group("patchcore", rows, "cut", [1, 2], [1, 2], EvaluationSettings())
+        evaluate_group("patchcore", rows, "cut", [1, 2], [1, 2], {"": [1, 2]}, EvaluationSettings())
 
 
 def test_evaluate_group_takes_the_images_of_one_class_only():
     rows = manifest(["good", "cut", "hole"], ["", "cut", "hole"])
     rows.loc[0, "class"] = "wood"
     with pytest.raises(NandError, match="one class"):
-        evaluate_group("patchcore", rows, "cut", [1, 2, 3], [1, 2, 3], EvaluationSettings())
+        evaluate_group("patchcore", rows, "cut", [1, 2, 3], [1, 2, 3], {"": [1, 2, 3]}, EvaluationSettings())
+
+
+def test_evaluate_group_says_where_a_wrong_texts_score_is_not_finite():
+    rows = manifest(["good", "cut", "hole"], ["", "cut", "hole"])
+    with pytest.raises(NandError, match=r"'carpet', group 'cut', detector 'patchcore': 1 of 3 scores are not finite"):
+        evaluate_group("patchcore", rows, "cut", [1, 2, 3], [1, 2, 3], {"": [1, np.nan, 3]}, EvaluationSettings())
+
+
+def test_the_bound_leaves_the_groups_images_out():
+    """Of good 1 and 4 against thread 3 and hole 5: 1 < 3, 1 < 5 and 4 < 5 of four pairs. The images of cut are gone."""
+    rows = manifest(["good", "good", "cut", "cut", "thread", "hole"], ["", "", "cut", "cut", "thread", ""])
+    assert auroc_bound(rows, "cut", [1, 4, 9, 0, 3, 5]) == 75.0
+    assert auroc_bound(rows, "cut", [1, 4, 0, 9, 3, 5]) == 75.0
+    # Only hole and cut against the good ones: ties count half.
+    assert auroc_bound(rows, "thread", [1, 4, 4, 0, 3, 5]) == pytest.approx(100 * (2 + 1.5 + 0) / 6)
+
+
+def test_without_good_images_there_is_no_bound():
+    rows = manifest(["cut", "thread"], ["cut", "thread"])
+    assert np.isnan(auroc_bound(rows, "cut", [1, 2]))
+    row = evaluate_group("patchcore", rows, "cut", [2, 1], [0, 1], {"": [2, 1]}, EvaluationSettings(bootstrap=5))
+    assert (row["auroc_before"], row["auroc_after"], row["auroc_wrong"]) == (0.0, 100.0, 0.0)
+    figures = aggregate(pd.DataFrame([row]))["patchcore"]
+    assert (figures["auroc_bound"], figures["share"], figures["text_effect"]) == (None, None, 100.0)
+
+
+def test_the_control_is_the_wrong_text_that_does_best():
+    truth = [0, 0, 1, 1]
+    scores = {"": [1, 3, 2, 4], "hole": [1, 2, 3, 4], "color": [4, 3, 2, 1]}
+    assert best_wrong(truth, scores) == (100.0, "hole")
+    assert best_wrong(truth, {"color": scores["color"], "": scores[""]}) == (75.0, "nonsense")
+    assert best_wrong(truth, {"": scores["color"]}) == (0.0, "nonsense"), "a class with one group has this text alone"
+    tied = {"hole": scores["hole"], "color": scores["hole"]}
+    assert best_wrong(truth, tied) == (100.0, "color") == best_wrong(truth, dict(reversed(tied.items())))
+    assert best_wrong(truth, {**tied, "": scores["hole"]}) == (100.0, "nonsense")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bound", "percent"),
+    [(80, 95, 100, 75.0), (80, 80, 90, 0.0), (80, 75, 90, -50.0), (80, 92, 90, 120.0), (50, 50.025, 50.0625, 40.0)],
+)
+def test_the_share_is_the_part_of_the_possible_gain(before, after, bound, percent):
+    assert share(before, after, bound) == pytest.approx(percent)
+
+
+@pytest.mark.parametrize("bound", [90.0, 90.04, 80.0, np.nan])
+def test_there_is_no_share_of_nothing(bound):
+    assert np.isnan(share(90.0, 95.0, bound))
+
+
+@st.composite
+def judged(draw):
+    """A class's images with good ones and two groups, and scores before and after each of four texts."""
+    types = ["good", "cut", "thread", *draw(st.lists(st.sampled_from(["good", "cut", "thread", "odd"]), max_size=20))]
+    groups = ["" if kind in ("good", "odd") else kind for kind in types]
+    values = st.lists(st.integers(0, 5), min_size=len(types), max_size=len(types))
+    return manifest(types, groups), [np.array(draw(values), float) for _ in range(5)]
+
+
+@settings(deadline=None)
+@given(judged())
+def test_bound_and_control_hold_for_all_scores(case):
+    rows, (before, after, *others) = case
+    wrong = dict(zip(("thread", "hole", ""), others, strict=True))
+    row = evaluate_group("a", rows, "cut", before, after, wrong, EvaluationSettings(bootstrap=2))
+    # Were the group's images below all others and nothing else changed, their pairs would all be in order, and the
+    # remaining ones as the bound counts them.
+    perfect = np.where(rows["group"] == "cut", -1.0, before)
+    truth = protocol.labels(rows, "cut")
+    n_group, n_normal = int((rows["group"] == "cut").sum()), int((truth == 0).sum())
+    mixed = (n_group * 100.0 + (n_normal - n_group) * row["auroc_bound"]) / n_normal
+    assert auroc(truth, perfect) == pytest.approx(mixed)
+    assert row["auroc_wrong"] == max(auroc(truth, scores) for scores in others)
+    assert row["auroc_wrong"] == auroc(truth, wrong["" if row["wrong"] == "nonsense" else row["wrong"]])
+    # Neither the other types' order nor the group's own scores have a say in the bound.
+    shifted = before + 10 * (rows["group"] == "cut")
+    assert auroc_bound(rows, "cut", shifted) == row["auroc_bound"]
 
 
 def test_the_papers_groups_give_the_papers_means():
@@ -180,22 +263,30 @@ def test_the_papers_groups_give_the_papers_means():
 def test_a_detectors_mean_weighs_classes_not_groups():
     table = pd.DataFrame(
         [
-            ("d", "a", "x", 50.0, 60.0),
-            ("d", "a", "y", 70.0, 69.0),
-            ("d", "b", "x", 80.0, 80.0),
-            ("e", "a", "x", 1, 2),
+            ("d", "a", "x", 50.0, 60.0, 90.0, 58.0),
+            ("d", "a", "y", 70.0, 69.0, 70.0, 69.5),
+            ("d", "b", "x", 80.0, 80.0, 80.0, 75.0),
+            ("e", "a", "x", 1, 2, 1, 1),
         ],
-        columns=["detector", "class", "group", "auroc_before", "auroc_after"],
+        columns=["detector", "class", "group", "auroc_before", "auroc_after", "auroc_bound", "auroc_wrong"],
     )
     assert aggregate(table) == {
-        "d": {"auroc_before": 70.0, "auroc_after": 72.25, "gain": 2.25, "groups": 3, "groups_worse": 1},
-        "e": {"auroc_before": 1.0, "auroc_after": 2.0, "gain": 1.0, "groups": 1, "groups_worse": 0},
-    }
+        "d": {
+            "auroc_before": 70.0, "auroc_after": 72.25, "auroc_bound": 80.0, "gain": 2.25, "share": 22.5,
+            "text_effect": (0.75 + 5.0) / 2, "groups": 3, "groups_worse": 1,
+        },
+        "e": {
+            "auroc_before": 1.0, "auroc_after": 2.0, "auroc_bound": 1.0, "gain": 1.0, "share": None,
+            "text_effect": 1.0, "groups": 1, "groups_worse": 0,
+        },
+    }  # fmt: skip
     classes = class_table(table)
     assert classes.loc[0].to_dict() == {
         "detector": "d", "class": "a",
-        "auroc_before": 60.0, "auroc_after": 64.5, "gain": 4.5, "groups": 2, "groups_worse": 1,
+        "auroc_before": 60.0, "auroc_after": 64.5, "auroc_bound": 80.0, "gain": 4.5, "share": 22.5,
+        "text_effect": 0.75, "groups": 2, "groups_worse": 1,
     }  # fmt: skip
+    assert np.isnan(classes.loc[1, "share"]), "nothing could be gained"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from nand_core.errors import NandError
-from nand_core.protocol import aggregate, evaluate_group, score_rows
+from nand_core.protocol import aggregate, evaluate_group, score_rows, share
 from nand_core.report import ReportInputs, render_report, write_report
 from nand_core.report.gallery import most_changed, most_spoiled
 from nand_core.report.page import Axis, Row
@@ -57,7 +57,8 @@ def make_run(root: Path) -> ReportInputs:
                 save_maps(root / "artifacts/suppression" / name / f"{group}.npz", seen, own["path"])
                 before, after = maps.max((1, 2)), (maps * (1 - seen)).max((1, 2))
                 scores.append(score_rows(detector, own, group, before, after))
-                auroc.append(evaluate_group(detector, own, group, before, after, EVALUATION))
+                wrong = {"": before, **{other: maps.min((1, 2)) for other in groups if other != group}}
+                auroc.append(evaluate_group(detector, own, group, before, after, wrong, EVALUATION))
                 prompt = {
                     "class": name, "group": group,
                     "phrases": [f"{group} mark", "<i>odd</i>"], "provider": "rules",
@@ -150,9 +151,12 @@ def test_the_tables_hold_every_groups_numbers(run):
             assert row[0] == want["group"]
             assert numbers == [round(want["auroc_before"], 1), round(want["auroc_after"], 1), round(gain, 1)]
             assert ("worse" in row[4]) == (gain < -0.5)
-            low, high = (float(value) for value in row[5].replace("−", "-").split(" to "))
+            low, high = (float(value) for value in row[8].replace("−", "-").split(" to "))
+            part = share(want["auroc_before"], want["auroc_after"], want["auroc_bound"])
+            assert row[5:7] == [f"{want['auroc_bound']:.1f}", "–" if np.isnan(part) else f"{part:.0f}"]
+            assert float(row[7].replace("−", "-")) == round(want["auroc_after"] - want["auroc_wrong"], 1)
             assert (low, high) == (round(want["gain_low"], 1), round(want["gain_high"], 1))
-            assert row[6] == f"{want['n_normal']} / {want['n_abnormal']}"
+            assert row[9] == f"{want['n_normal']} / {want['n_abnormal']}"
 
 
 def test_the_summary_holds_the_detectors_means(run):
@@ -161,8 +165,35 @@ def test_the_summary_holds_the_detectors_means(run):
     for row, (detector, want) in zip(rows, aggregate(inputs.auroc).items(), strict=True):
         assert row[0] == detector
         assert [row[2], row[3]] == [f"{want['auroc_before']:.1f}", f"{want['auroc_after']:.1f}"]
-        assert int(row[5].split("·")[2]) == want["groups_worse"]
-        assert sum(map(int, row[5].split("·"))) == want["groups"]
+        assert row[5] == f"{want['auroc_bound']:.1f}"
+        assert row[6] == ("–" if want["share"] is None else f"{want['share']:.0f}")
+        assert float(row[7].replace("−", "-")) == round(want["text_effect"], 1)
+        assert int(row[8].split("·")[2]) == want["groups_worse"]
+        assert sum(map(int, row[8].split("·"))) == want["groups"]
+
+
+def test_the_bound_is_a_mark_on_the_chart_and_the_best_wrong_text_is_named(run):
+    inputs, files = run
+    page = Page(files["report/index.html"])
+    marks = [float(a["x1"].rstrip("%")) for tag, a in page.tags if a.get("class") == "bound" and "%" in a["x1"]]
+    axis = Axis.over(inputs.auroc)
+    assert {axis.x(bound) for bound in inputs.auroc["auroc_bound"]} <= set(marks)
+    assert len(marks) == len(DETECTORS) * (1 + len(CLASSES) + 4)
+    titles = [a["title"] for tag, a in page.tags if tag == "td" and "title" in a]
+    ordered = inputs.auroc.sort_values(["detector", "class", "group"])
+    assert titles == [f"best wrong text: {wrong}" for wrong in ordered["wrong"]]
+    texts = " ".join(" ".join(page.texts).split())
+    assert all(f"“{name}” is" in texts for name in ("Bound", "Share", "Text effect"))
+
+
+def test_what_is_not_known_is_a_dash(run):
+    inputs, _ = run
+    bare = ReportInputs(**{**vars(inputs), "auroc": inputs.auroc.assign(auroc_bound=np.nan)})
+    files = render_report(bare, ReportSettings(gallery=0))
+    page = Page(files["report/index.html"])
+    assert {tuple(row[5:7]) for table in (0, 1, 2) for row in page.cells(table)[1:]} == {("–", "–")}
+    assert "| – | – |" in files["tables/summary.md"].splitlines()[2]
+    assert not [a for _, a in page.tags if a.get("class") == "bound" and "%" in a["x1"]]
 
 
 def test_the_page_refers_to_nothing_outside(run):
@@ -287,10 +318,14 @@ def test_markdown_tables_parse(run):
             [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             for line in files[f"tables/{detector}.md"].splitlines()
         ]
-        assert header == ["class", "group", "before", "after", "gain", "95 % interval of the gain"]
+        figures = ["before", "after", "gain", "bound", "share %", "text effect"]
+        assert header == ["class", "group", *figures, "best wrong text", "95 % interval of the gain"]
         assert all(re.fullmatch("-+:?", cell) for cell in rule)
         assert [row[1] for row in rows] == list(table["group"])
         assert [float(row[2]) for row in rows] == list(table["auroc_before"].round(1))
+        assert [float(row[5]) for row in rows] == list(table["auroc_bound"].round(1))
+        assert [float(row[7]) for row in rows] == list((table["auroc_after"] - table["auroc_wrong"]).round(1) + 0.0)
+        assert [row[8].split()[0] for row in rows] == list(table["wrong"])
         assert rows[0][0] == "&lt;b&gt;&amp;\"it's\\|`"
     assert [line.split("|")[1].strip() for line in files["tables/summary.md"].splitlines()[2:]] == DETECTORS
 
@@ -345,6 +380,7 @@ def test_no_gallery_reads_no_map(run):
 def paper_run(drop: int = 0) -> pd.DataFrame:
     path = Path(__file__).parents[2] / "nand_core/report/paper/table2_april_gan.csv"
     table = pd.read_csv(path).iloc[drop:]
+    table = table.assign(auroc_bound=99.0, auroc_wrong=table["auroc_before"], wrong="nonsense")
     return pd.concat([table.assign(detector=d) for d in ("april_gan", "mine")])
 
 
@@ -371,11 +407,13 @@ def test_the_page_shows_the_papers_numbers(run):
 
 
 def test_the_axis_holds_every_value_and_ends_at_100():
-    axis = Axis.over(pd.DataFrame({"auroc_before": [63.0], "auroc_after": [99.0]}))
+    table = pd.DataFrame({"auroc_before": [63.0], "auroc_after": [99.0], "auroc_bound": [np.nan]})
+    axis = Axis.over(table)
     assert (axis.low, axis.ticks) == (60, [60, 70, 80, 90, 100])
     assert 0 < axis.x(60) < axis.x(63) < axis.x(99) < axis.x(100) < 100
     assert axis.x(20) == axis.x(60)
-    assert Axis.over(pd.DataFrame({"auroc_before": [100.0], "auroc_after": [100.0]})).low == 90
+    assert Axis.over(table.assign(auroc_bound=41.0)).low == 40
+    assert Axis.over(table.assign(auroc_before=100.0, auroc_after=100.0, auroc_bound=100.0)).low == 90
 
 
 @pytest.mark.parametrize("bad", [{"gallery": -1}, {"panel": 0}, {"quality": 101}, {"galery": 3}])

@@ -50,7 +50,7 @@ def test_every_group_has_its_acceptance_and_retention_beside_its_auroc(run):
             for cell, rate in zip(row[-2:], ("accepted", "retained"), strict=True):
                 assert cell == f"{share(point[f'{rate}_before'])} → {share(point[f'{rate}_after'])}"
         means = [row for row in rows if "mean of its groups" in row]
-        assert [len(row) for row in means] == [8, 8]
+        assert [len(row) for row in means] == [11, 11]
 
 
 def test_a_detectors_operating_point_is_told_in_a_sentence(run):

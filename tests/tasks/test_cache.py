@@ -24,6 +24,12 @@ from tasks.evaluate import EvaluateSpec
 from tasks.image_features import EncodeSpec
 from tasks.prompts import PromptSpec
 from tasks.records import StoreRecords
+from tasks.scores import ScoreSpec
+
+
+def record(digit: str) -> Record:
+    return Record(sha256=digit * 64, ext="npy", size=1)
+
 
 SPECS = {
     EncodeSpec: (
@@ -34,14 +40,24 @@ SPECS = {
         {"class_name": "carpet", "group": "thread", "determines": {"phrases": 8}, "known": {"carpet": ("thread",)}},
         {"class_name": "wood", "group": "hole", "determines": {"phrases": 4}, "known": {"wood": ("hole",)}},
     ),
-    EvaluateSpec: (
+    ScoreSpec: (
         {
-            "detector": "a", "group": "thread", "rows": ({"path": "x"},), "base": "1", "base_path": Path("p"),
-            "suppression": "2", "suppression_path": Path("q"), "settings": EvaluationSettings(alpha=1.0),
+            "ids": ("x",), "base": "1", "base_path": Path("p"), "suppression": "2", "suppression_path": Path("q"),
+            "alpha": 1.0,
         },
         {
-            "detector": "b", "group": "hole", "rows": ({"path": "y"},), "base": "3", "base_path": Path("r"),
-            "suppression": "4", "suppression_path": Path("s"), "settings": EvaluationSettings(alpha=0.5),
+            "ids": ("y",), "base": "3", "base_path": Path("r"), "suppression": "4", "suppression_path": Path("s"),
+            "alpha": 0.5,
+        },
+    ),
+    EvaluateSpec: (
+        {
+            "detector": "a", "group": "thread", "rows": ({"path": "x"},), "own": record("1"),
+            "wrong": {"": record("2"), "hole": record("3")}, "settings": EvaluationSettings(alpha=1.0),
+        },
+        {
+            "detector": "b", "group": "hole", "rows": ({"path": "y"},), "own": record("4"),
+            "wrong": {"": record("2"), "hole": record("5")}, "settings": EvaluationSettings(alpha=0.5),
         },
     ),
 }  # fmt: skip

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nand_core.artifacts.maps import write_maps
-from nand_core.artifacts.store import Store
+from nand_core.artifacts.store import Record, Store
 from nand_core.errors import NandError
 from nand_core.normality import suppress
 from nand_core.settings import EvaluationSettings
-from tasks.evaluate import map_scores
 from tasks.normalities import EffectSpec, normalities
+from tasks.scores import ScoreSpec, map_scores, scores
 from tasks.work import Work
 
 IDS = [f"carpet/test/{kind}/{i}.png" for kind in ("good", "thread") for i in range(3)]
@@ -38,8 +38,8 @@ def drawn(folder: Path, seed: int) -> tuple[Path, list[Path], np.ndarray, np.nda
 @given(st.integers(0, 10_000), st.floats(0, 1, width=32))
 def test_the_order_of_normalities_changes_no_byte_of_a_score(tmp_path_factory, seed, alpha):
     base, found, *_ = drawn(tmp_path_factory.mktemp("maps"), seed)
-    scores = {map_scores(base, order, IDS, alpha)[1].tobytes() for order in permutations(found)}
-    assert len(scores) == 1
+    given_scores = {map_scores(base, order, IDS, alpha)[1].tobytes() for order in permutations(found)}
+    assert len(given_scores) == 1
 
 
 @settings(max_examples=20, deadline=None)
@@ -78,6 +78,17 @@ def test_the_items_key_and_bytes_know_no_order(tmp_path):
 
     assert made([0, 1, 2]) == made([2, 0, 1])
     assert made([0, 1]) != made([0, 2])
+
+
+def test_scores_are_kept_as_they_are(tmp_path):
+    base, (first, *_), *_ = drawn(tmp_path, 4)
+    work = Work.__new__(Work)
+    work.store = Store(root=tmp_path / "store")
+    spec = ScoreSpec(
+        ids=tuple(IDS), base="0", base_path=base, suppression="1", suppression_path=first, alpha=0.5,
+    )  # fmt: skip
+    stored = work.store.path(Record(**scores.fn(spec, work)))
+    assert np.load(stored).tobytes() == np.stack(map_scores(base, [first], IDS, 0.5)).tobytes()
 
 
 def test_maps_of_other_images_are_refused(tmp_path):
