@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from nand_core.detectors.settings import PatchSettings
 from nand_core.errors import NandError
 from nand_core.vlm.files import WeightFile
 from nand_core.vlm.weights import load_tensors
@@ -18,10 +19,19 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Backbone:
-    """The outputs of named modules of a network, for images resized and cropped the way PatchCore does."""
+    """The outputs of named modules of a network, for images resized and cropped the way PatchCore does.
+
+    ``section`` is that of the settings, for messages.
+    """
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[str], resize: int, crop: int | None, device: torch.device
+        self,
+        model: nn.Module,
+        layers: Sequence[str],
+        resize: int,
+        crop: int | None,
+        device: torch.device,
+        section: str = "backbone",
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
@@ -33,7 +43,7 @@ class Backbone:
             except AttributeError:
                 known = ", ".join(name for name, _ in model.named_children())
                 raise NandError(
-                    f"patchcore.layers: the backbone has no module {name!r} (known: {known})"
+                    f"{section}.layers: the backbone has no module {name!r} (known: {known})"
                 ) from None
             module.register_forward_hook(lambda _module, _inputs, output, name=name: self._keep(name, output))
         self._layers = tuple(layers)
@@ -57,12 +67,25 @@ class Backbone:
         return [self._outputs.pop(name) for name in self._layers]
 
 
-def build_backbone(name: str, weights: str | None) -> nn.Module:
+def load_backbone(settings: PatchSettings, device: torch.device) -> Backbone:
+    """The network of its own that the settings name.
+
+    Raises:
+        NandError: it cannot be loaded, or its weights are not the ones named.
+    """
+    backbone_digest(settings)
+    model = build_backbone(settings)
+    layers = [str(layer) for layer in settings.layers or ("layer2", "layer3")]
+    return Backbone(model, layers, settings.resize, settings.crop, device, settings.kind)
+
+
+def build_backbone(settings: PatchSettings) -> nn.Module:
     """``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``; the library fetches the weights unless a file is given.
 
     Raises:
         NandError: no such network, or its weights are not here and cannot be fetched, or do not fit.
     """
+    name, weights, section = settings.backbone, settings.weights, settings.kind
     library, _, model = name.partition(":")
     try:
         if library == "timm":
@@ -77,14 +100,14 @@ def build_backbone(name: str, weights: str | None) -> nn.Module:
             built = torchvision.models.get_model(architecture, weights=known if weights is None else None)
         else:
             raise NandError(
-                f"patchcore.backbone: {name!r}; give encoder, timm:NAME.TAG or torchvision:NAME.WEIGHTS"
+                f"{section}.backbone: {name!r}; give encoder, timm:NAME.TAG or torchvision:NAME.WEIGHTS"
             )
     except NandError:
         raise
     except Exception as error:  # unknown names and every failing download end here
         raise NandError(
-            f"patchcore.backbone: {name!r} could not be loaded ({str(error).splitlines()[0][:120]}); "
-            "check the name, or set patchcore.weights to the path of a downloaded file"
+            f"{section}.backbone: {name!r} could not be loaded ({str(error).splitlines()[0][:120]}); "
+            f"check the name, or set {section}.weights to the path of a downloaded file"
         ) from error
     if weights is not None:
         try:
@@ -95,18 +118,28 @@ def build_backbone(name: str, weights: str | None) -> nn.Module:
     return built
 
 
-def backbone_file(name: str, weights: str | None, sha256: str | None) -> WeightFile:
+def backbone_digest(settings: PatchSettings) -> dict[str, str]:
+    """sha256 of the backbone's weights file; the library's name for them where no file is given; {} for ``encoder``."""
+    if settings.backbone == "encoder":
+        return {}
+    if settings.weights is None:
+        return {"weights": settings.backbone}
+    return {"weights": backbone_file(settings).digest()}
+
+
+def backbone_file(settings: PatchSettings) -> WeightFile:
     """The weights file named in the settings, else where the library keeps its own; nothing is fetched.
 
     Raises:
         NandError: the library has no such network or weights.
     """
-    path = Path(weights) if weights is not None else _kept_by_library(name)
-    return WeightFile("weights", weights or name, path, sha256, section="patchcore")
+    weights = settings.weights
+    path = Path(weights) if weights is not None else _kept_by_library(settings)
+    return WeightFile("weights", weights or settings.backbone, path, settings.sha256, section=settings.kind)
 
 
-def _kept_by_library(name: str) -> Path | None:
-    library, _, model = name.partition(":")
+def _kept_by_library(settings: PatchSettings) -> Path | None:
+    library, _, model = settings.backbone.partition(":")
     try:
         if library == "timm":
             from timm.models import get_pretrained_cfg_value
@@ -118,7 +151,7 @@ def _kept_by_library(name: str) -> Path | None:
             architecture, _, tag = model.partition(".")
             url, repository = torchvision.models.get_model_weights(architecture)[tag].url, None
     except Exception as error:  # each library has its own for a name that it does not know
-        raise NandError(f"patchcore.backbone: {library} knows no weights {model!r} ({error})") from error
+        raise NandError(f"{settings.kind}.backbone: {library} knows no weights {model!r} ({error})") from error
     copies = [Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(url).name)] if url else []
     if repository:
         from huggingface_hub import try_to_load_from_cache

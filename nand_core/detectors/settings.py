@@ -54,12 +54,10 @@ class AprilGanSettings(Settings):
     score: Literal["map", "class_token"] = "map"
 
 
-class PatchCoreSettings(Settings):
-    """PatchCore.
+class PatchSettings(Settings):
+    """What the detectors that compare patches share: where the features come from, and how the map is smoothed.
 
     Attributes:
-        variant: whose numbers to follow, the published program's or anomalib's: how a 3x3 neighbourhood becomes
-            a vector, how the coreset is projected and started, how a map is up-sampled and smoothed.
         backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``.
         weights: path of the backbone's weights; null: the library fetches those it knows.
         sha256: expected digest of ``weights``.
@@ -67,32 +65,22 @@ class PatchCoreSettings(Settings):
             texts; else module names, null for layer2 and layer3. The first one's grid is the map's.
         resize: side in pixels to which images are resized for a backbone of its own, without keeping the aspect.
         crop: side of the centre crop after that; null for none. Outside the crop maps are zero.
-        dimensions: of a patch's vector (published variant).
-        coreset: share of the patches kept.
-        distance: in the map; the published program has the square of L2. Suppression multiplies the map, so the
-            two rank differently.
         sigma: of the Gaussian that smooths the map, in its pixels; 0 is off.
-        seed: of the projection and the coreset's start.
         device: auto, cpu, cuda or cuda:N.
     """
 
-    kind: Literal["patchcore"] = "patchcore"
-    variant: Literal["published", "anomalib"] = "anomalib"
+    kind: str
     backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+)$")
     weights: str | None = None
     sha256: str | None = None
     layers: tuple[int | str, ...] | None = Field(None, min_length=1)
     resize: int = Field(256, gt=0)
     crop: int | None = Field(224, gt=0)
-    dimensions: int = Field(1024, gt=0)
-    coreset: float = Field(0.1, gt=0, le=1)
-    distance: Literal["l2", "squared"] = "l2"
     sigma: float = Field(4.0, ge=0)
-    seed: int = 0
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
     @model_validator(mode="after")
-    def _consistent(self) -> PatchCoreSettings:
+    def _consistent(self) -> PatchSettings:
         kind = int if self.backbone == "encoder" else str
         if not all(isinstance(layer, kind) for layer in self.layers or ()):
             raise ValueError(
@@ -105,6 +93,39 @@ class PatchCoreSettings(Settings):
         if self.crop is not None and self.crop > self.resize:
             raise ValueError("crop must not be larger than resize")
         return self
+
+
+class PatchCoreSettings(PatchSettings):
+    """PatchCore.
+
+    Attributes:
+        variant: whose numbers to follow, the published program's or anomalib's: how a 3x3 neighbourhood becomes
+            a vector, how the coreset is projected and started, how a map is up-sampled and smoothed.
+        dimensions: of a patch's vector (published variant).
+        coreset: share of the patches kept.
+        distance: in the map; the published program has the square of L2. Suppression multiplies the map, so the
+            two rank differently.
+        seed: of the projection and the coreset's start.
+    """
+
+    kind: Literal["patchcore"] = "patchcore"
+    variant: Literal["published", "anomalib"] = "anomalib"
+    dimensions: int = Field(1024, gt=0)
+    coreset: float = Field(0.1, gt=0, le=1)
+    distance: Literal["l2", "squared"] = "l2"
+    seed: int = 0
+
+
+class SubspaceSettings(PatchSettings):
+    """Distance to the principal subspace of the good patches.
+
+    Attributes:
+        variance: share of the good patches' variance that the subspace holds; the rest counts as noise. The nearer
+            to 1, the more directions are normal.
+    """
+
+    kind: Literal["subspace"] = "subspace"
+    variance: float = Field(0.99, gt=0, lt=1)
 
 
 class WinCLIPSettings(Settings):
@@ -167,7 +188,7 @@ class PluginSettings(Settings):
 
 
 DetectorSettings = Annotated[
-    AprilGanSettings | PatchCoreSettings | WinCLIPSettings | ExternalSettings | PluginSettings,
+    AprilGanSettings | PatchCoreSettings | SubspaceSettings | WinCLIPSettings | ExternalSettings | PluginSettings,
     Field(discriminator="kind"),
 ]
 

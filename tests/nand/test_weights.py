@@ -137,6 +137,17 @@ def test_a_backbone_in_a_file(params, tmp_path):
     assert listed(params(patchcore=right))[0] == 0
 
 
+def test_detectors_that_share_a_backbone_share_its_line(params, tmp_path):
+    file = tmp_path / "wide.pth"
+    file.write_bytes(b"weights")
+    path = params(patchcore={"backbone": BACKBONE, "weights": str(file)})
+    values = YAML(typ="safe").load(path)
+    values["detectors"]["plane"] = values["detectors"]["patchcore"] | {"kind": "subspace"}
+    YAML(typ="safe").dump(values, path)
+    found = [needed for needed in needed_files(load_params(path)) if needed.model == BACKBONE]
+    assert [needed.sections for needed in found] == [("detectors.patchcore", "detectors.plane")]
+
+
 @pytest.mark.parametrize(
     ("backbone", "message"),
     [
