@@ -8,7 +8,7 @@ from typing import Literal
 
 from nand_core.artifacts.store import sha256_file
 from nand_core.config import Params
-from nand_core.detectors.backbones import backbone_file
+from nand_core.detectors.networks import backbone_file
 from nand_core.detectors.settings import PatchSettings
 from nand_core.vlm.files import WeightFile
 from nand_core.vlm.settings import EncoderSettings

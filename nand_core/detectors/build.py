@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nand_core.detectors.april_gan import AprilGan
-from nand_core.detectors.backbones import backbone_digest
 from nand_core.detectors.base import Checked, Context, Detector
 from nand_core.detectors.external import External, external_digest
+from nand_core.detectors.networks import backbone_digest
 from nand_core.detectors.patchcore import PatchCore
 from nand_core.detectors.plugin import build_plugin, plugin_digest
 from nand_core.detectors.settings import (

@@ -58,11 +58,14 @@ class PatchSettings(Settings):
     """What the detectors that compare patches share: where the features come from, and how the map is smoothed.
 
     Attributes:
-        backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``.
+        backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG``, ``torchvision:NAME.WEIGHTS`` or
+            ``open_clip:NAME.TAG`` (its image tower).
         weights: path of the backbone's weights; null: the library fetches those it knows.
         sha256: expected digest of ``weights``.
         layers: for ``encoder`` some of the encoder's block numbers, null for all but its last, the nearest to the
-            texts; else module names, null for layer2 and layer3. The first one's grid is the map's.
+            texts; for open_clip's towers and timm's transformers 1-based block numbers, null for the ends of the
+            second and the third quarter (6 and 9 of 12); else module names, null for layer2 and layer3. The first
+            one's grid is the map's.
         resize: side in pixels to which images are resized for a backbone of its own, without keeping the aspect.
         crop: side of the centre crop after that; null for none. Outside the crop maps are zero.
         sigma: of the Gaussian that smooths the map, in its pixels; 0 is off.
@@ -70,7 +73,7 @@ class PatchSettings(Settings):
     """
 
     kind: str
-    backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+)$")
+    backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+|open_clip:.+)$")
     weights: str | None = None
     sha256: str | None = None
     layers: tuple[int | str, ...] | None = Field(None, min_length=1)
@@ -81,11 +84,22 @@ class PatchSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> PatchSettings:
-        kind = int if self.backbone == "encoder" else str
-        if not all(isinstance(layer, kind) for layer in self.layers or ()):
+        numbers = tuple(layer for layer in self.layers or () if isinstance(layer, int))
+        # Whether a network of timm is a transformer is known when it is loaded.
+        if self.library == "timm":
+            if numbers not in ((), self.layers):
+                raise ValueError(
+                    f"layers of {self.backbone} are either block numbers (of a transformer) or module names, not both"
+                )
+        elif len(numbers) != (0 if self.library == "torchvision" else len(self.layers or ())):
+            kind = "module names" if self.library == "torchvision" else "block numbers"
+            raise ValueError(f"layers of {self.backbone} are {kind}")
+        if self.library != "encoder" and (min(numbers, default=1) < 1 or list(numbers) != sorted(set(numbers))):
             raise ValueError(
-                f"layers of {self.backbone} are {'block numbers' if kind is int else 'module names'}"
+                f"layers of {self.backbone} are 1-based block numbers in ascending order, e.g. [6, 9]"
             )
+        if self.library == "open_clip" and "." not in self.network and self.weights is None:
+            raise ValueError(f"{self.backbone} needs weights; name a tag, open_clip:NAME.TAG, or a file in weights")
         if self.backbone == "encoder" and self.weights is not None:
             raise ValueError("weights belong to a backbone of its own; name it, or leave weights out")
         if self.sha256 is not None and self.weights is None:
@@ -93,6 +107,16 @@ class PatchSettings(Settings):
         if self.crop is not None and self.crop > self.resize:
             raise ValueError("crop must not be larger than resize")
         return self
+
+    @property
+    def library(self) -> str:
+        """``encoder``, or where the backbone comes from: timm, torchvision or open_clip."""
+        return self.backbone.partition(":")[0]
+
+    @property
+    def network(self) -> str:
+        """The backbone's name in its library, with the tag of its weights."""
+        return self.backbone.partition(":")[2]
 
 
 class PatchCoreSettings(PatchSettings):

@@ -15,9 +15,10 @@ from safetensors.torch import load, save, save_file
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from nand_core.detectors.backbones import Backbone, backbone_digest, build_backbone
+from nand_core.detectors.backbones import Modules
 from nand_core.detectors.base import Context
 from nand_core.detectors.coreset import dense_projection, greedy_coreset, start_from_mean, start_from_point
+from nand_core.detectors.networks import backbone_digest, build_backbone
 from nand_core.detectors.patchcore import PatchCore, PatchCoreSettings
 from nand_core.detectors.patches import gaussian_blur, nearest_neighbours, paste_centre, pooled_patches
 from nand_core.errors import NandError
@@ -199,7 +200,8 @@ def test_blocks_that_the_encoder_does_not_give(vlm):
         {"backbone": "wide_resnet50_2"},
         {"backbone": "torchvision:wide_resnet50_2"},
         {"layers": ("layer2",)},
-        {"backbone": "timm:resnet18", "layers": (2,)},
+        {"backbone": "torchvision:resnet18.IMAGENET1K_V1", "layers": (2,)},
+        {"backbone": "timm:resnet18", "layers": (2, "layer3")},
         {"layers": ()},
         {"crop": 300},
         {"weights": "wide.pth"},
@@ -237,10 +239,10 @@ def test_weights_of_a_backbone_are_given_as_a_file(tmp_path):
 
 def test_a_module_that_the_backbone_lacks():
     with pytest.raises(NandError, match=r"no module 'layer9'.*known: layer2, layer3"):
-        Backbone(Stem(), ("layer9",), 64, None, torch.device("cpu"))
+        Modules(Stem(), ("layer9",), 64, None, torch.device("cpu"))
 
 
 def test_backbone_preprocessing_cuts_the_centre():
-    pixels = Backbone(Stem(), ("layer2",), 64, 32, torch.device("cpu")).preprocess(striped((16, 16, 48, 48)))
+    pixels = Modules(Stem(), ("layer2",), 64, 32, torch.device("cpu")).preprocess(striped((16, 16, 48, 48)))
     assert pixels.shape == (3, 32, 32)
     torch.testing.assert_close(pixels[0], torch.full((32, 32), (250 / 255 - 0.485) / 0.229))
