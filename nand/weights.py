@@ -8,8 +8,8 @@ from typing import Literal
 
 from nand_core.artifacts.store import sha256_file
 from nand_core.config import Params
-from nand_core.detectors.backbones import backbone_file
-from nand_core.detectors.settings import PatchCoreSettings
+from nand_core.detectors.networks import backbone_file
+from nand_core.detectors.settings import PatchSettings
 from nand_core.vlm.files import WeightFile
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import weight_files
@@ -76,6 +76,6 @@ def _files(params: Params) -> Iterator[tuple[str, str, WeightFile]]:
         if isinstance(encoder, EncoderSettings):
             section = f"detectors.{name}.encoder"
             yield from ((section, encoder.model, file) for file in weight_files(encoder))
-        elif isinstance(settings, PatchCoreSettings) and settings.backbone != "encoder":
-            file = backbone_file(settings.backbone, settings.weights, settings.sha256)
+        elif isinstance(settings, PatchSettings) and settings.backbone != "encoder":
+            file = backbone_file(settings)
             yield f"detectors.{name}", settings.backbone, file

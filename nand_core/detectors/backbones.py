@@ -1,31 +1,73 @@
-"""Image networks of timm and torchvision as feature extractors."""
+"""Image networks of their own as feature extractors: named modules, or the blocks of a transformer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from nand_core.detectors.networks import backbone_digest, build_backbone, mean_and_std
+from nand_core.detectors.settings import PatchSettings
 from nand_core.errors import NandError
-from nand_core.vlm.files import WeightFile
-from nand_core.vlm.weights import load_tensors
+from nand_core.vlm.blocks import block_outputs, block_widths
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Backbone:
-    """The outputs of named modules of a network, for images resized and cropped the way PatchCore does."""
+    """A network of its own, for images resized and cropped the way PatchCore does."""
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[str], resize: int, crop: int | None, device: torch.device
+        self,
+        model: nn.Module,
+        resize: int,
+        crop: int | None,
+        device: torch.device,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
         self._resize, self._crop = resize, crop or resize
+        self._mean, self._std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """An RGB image -> (3, crop, crop): bilinear resize to a square, centre crop, mean and std."""
+        image = image.convert("RGB").resize((self._resize, self._resize), Image.Resampling.BILINEAR)
+        before = round((self._resize - self._crop) / 2)
+        image = image.crop((before, before, before + self._crop, before + self._crop))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+        return (pixels - self._mean) / self._std
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> list[Tensor]:
+        """(N, 3, S, S) -> one (N, C_l, h_l, w_l) a layer."""
+        return self._layers(pixels.to(self.device))
+
+    def _layers(self, pixels: Tensor) -> list[Tensor]:
+        raise NotImplementedError
+
+
+class Modules(Backbone):
+    """The outputs of named modules of a network, for images of ImageNet's mean and std.
+
+    ``section`` is that of the settings, for messages.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str],
+        resize: int,
+        crop: int | None,
+        device: torch.device,
+        section: str = "backbone",
+    ) -> None:
+        super().__init__(model, resize, crop, device)
         self._outputs: dict[str, Tensor] = {}
         for name in layers:
             try:
@@ -33,96 +75,112 @@ class Backbone:
             except AttributeError:
                 known = ", ".join(name for name, _ in model.named_children())
                 raise NandError(
-                    f"patchcore.layers: the backbone has no module {name!r} (known: {known})"
+                    f"{section}.layers: the backbone has no module {name!r} (known: {known})"
                 ) from None
             module.register_forward_hook(lambda _module, _inputs, output, name=name: self._keep(name, output))
-        self._layers = tuple(layers)
+        self._names = tuple(layers)
 
     def _keep(self, name: str, output: Tensor) -> None:
         self._outputs[name] = output
 
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """An RGB image -> (3, crop, crop): bilinear resize to a square, centre crop, ImageNet's mean and std."""
-        image = image.convert("RGB").resize((self._resize, self._resize), Image.Resampling.BILINEAR)
-        before = round((self._resize - self._crop) / 2)
-        image = image.crop((before, before, before + self._crop, before + self._crop))
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
-        return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-
-    @torch.no_grad()
-    def __call__(self, pixels: Tensor) -> list[Tensor]:
-        """(N, 3, S, S) -> one (N, C_l, h_l, w_l) a layer."""
+    def _layers(self, pixels: Tensor) -> list[Tensor]:
         self._outputs.clear()
-        self.model(pixels.to(self.device))
-        return [self._outputs.pop(name) for name in self._layers]
+        self.model(pixels)
+        return [self._outputs.pop(name) for name in self._names]
 
 
-def build_backbone(name: str, weights: str | None) -> nn.Module:
-    """``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``; the library fetches the weights unless a file is given.
+class Blocks(Backbone):
+    """The patch tokens after numbered blocks of a tower of timm or open_clip, as grids.
+
+    ``section`` is that of the settings, for messages.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        blocks: Sequence[int] | None,
+        resize: int,
+        crop: int | None,
+        device: torch.device,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        section: str = "backbone",
+    ) -> None:
+        depth = _fitted_depth(model, crop or resize, section)
+        numbers = blocks or quarter_ends(depth)
+        if max(numbers) > depth:
+            raise NandError(f"{section}.layers: {max(numbers)} asked for, the backbone has {depth} blocks")
+        super().__init__(model, resize, crop, device, mean, std)
+        self._indices = [number - 1 for number in numbers]
+
+    def _layers(self, pixels: Tensor) -> list[Tensor]:
+        return block_outputs(self.model, pixels, self._indices)
+
+
+def load_backbone(settings: PatchSettings, device: torch.device) -> Backbone:
+    """The network of its own that the settings name.
 
     Raises:
-        NandError: no such network, or its weights are not here and cannot be fetched, or do not fit.
+        NandError: it cannot be loaded, its weights are not the ones named, or layers or sizes do not suit it.
     """
-    library, _, model = name.partition(":")
-    try:
-        if library == "timm":
-            import timm
-
-            built = timm.create_model(model, pretrained=weights is None)
-        elif library == "torchvision":
-            import torchvision
-
-            architecture, _, tag = model.partition(".")
-            known = torchvision.models.get_model_weights(architecture)[tag]
-            built = torchvision.models.get_model(architecture, weights=known if weights is None else None)
-        else:
+    backbone_digest(settings)
+    model = build_backbone(settings)
+    names = [layer for layer in settings.layers or () if isinstance(layer, str)]
+    numbers = [layer for layer in settings.layers or () if isinstance(layer, int)]
+    sizes = settings.resize, settings.crop, device
+    if settings.library == "open_clip" or is_transformer(model):
+        if names:
             raise NandError(
-                f"patchcore.backbone: {name!r}; give encoder, timm:NAME.TAG or torchvision:NAME.WEIGHTS"
+                f"{settings.kind}.layers: {settings.backbone} is a transformer, "
+                f"its layers are block numbers, not module names such as {names[0]!r}"
             )
-    except NandError:
-        raise
-    except Exception as error:  # unknown names and every failing download end here
+        mean, std = mean_and_std(settings, model)
+        return Blocks(model, numbers or None, *sizes, mean=mean, std=std, section=settings.kind)
+    if numbers:
         raise NandError(
-            f"patchcore.backbone: {name!r} could not be loaded ({str(error).splitlines()[0][:120]}); "
-            "check the name, or set patchcore.weights to the path of a downloaded file"
-        ) from error
-    if weights is not None:
-        try:
-            built.load_state_dict(load_tensors(Path(weights)))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise NandError(f"{weights}: does not fit {name} ({reason})") from error
-    return built
+            f"{settings.kind}.layers: {settings.backbone} is no transformer, "
+            f"its layers are module names, not block numbers such as {numbers[0]}"
+        )
+    return Modules(model, names or ("layer2", "layer3"), *sizes, section=settings.kind)
 
 
-def backbone_file(name: str, weights: str | None, sha256: str | None) -> WeightFile:
-    """The weights file named in the settings, else where the library keeps its own; nothing is fetched.
+def is_transformer(model: nn.Module) -> bool:
+    """Whether a network of timm or torchvision turns patches into tokens and has numbered blocks."""
+    return all(hasattr(model, part) for part in ("patch_embed", "blocks", "forward_intermediates"))
+
+
+def quarter_ends(depth: int) -> list[int]:
+    """The blocks that end the second and the third quarter, 1-based: 6 and 9 of 12."""
+    return sorted({max(1, depth * quarter // 4) for quarter in (2, 3)})
+
+
+def _fitted_depth(model: Any, size: int, section: str) -> int:
+    """Bring a tower to images of ``size`` x ``size`` pixels; its number of blocks.
 
     Raises:
-        NandError: the library has no such network or weights.
+        NandError: the size does not divide into the tower's patches, or the tower takes none but its own.
     """
-    path = Path(weights) if weights is not None else _kept_by_library(name)
-    return WeightFile("weights", weights or name, path, sha256, section="patchcore")
-
-
-def _kept_by_library(name: str) -> Path | None:
-    library, _, model = name.partition(":")
+    side = _patch_side(model)
+    if size % side:
+        near = f"{size - size % side} or {size - size % side + side}" if size > side else side
+        raise NandError(
+            f"{section}.crop: images of {size} pixels (crop, else resize) do not divide into the backbone's "
+            f"patches of {side}; take {near}"
+        )
     try:
-        if library == "timm":
-            from timm.models import get_pretrained_cfg_value
+        if hasattr(model, "set_input_size"):
+            model.set_input_size((size, size))
+        return len(block_widths(model, size))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise NandError(
+            f"{section}.crop: the backbone takes no images of {size} pixels "
+            f"({' '.join(str(error).split())[:120]}); set crop, or resize without one, to its own size"
+        ) from error
 
-            url, repository = (get_pretrained_cfg_value(model, key) for key in ("url", "hf_hub_id"))
-        else:
-            import torchvision
 
-            architecture, _, tag = model.partition(".")
-            url, repository = torchvision.models.get_model_weights(architecture)[tag].url, None
-    except Exception as error:  # each library has its own for a name that it does not know
-        raise NandError(f"patchcore.backbone: {library} knows no weights {model!r} ({error})") from error
-    copies = [Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(url).name)] if url else []
-    if repository:
-        from huggingface_hub import try_to_load_from_cache
-
-        found = [try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")]
-        copies += [Path(file) for file in found if isinstance(file, str)]
-    return next((copy for copy in copies if copy.is_file()), None)
+def _patch_side(model: Any) -> int:
+    """In pixels; 1 where a network does not say."""
+    embedding = getattr(getattr(model, "trunk", model), "patch_embed", model)
+    side = getattr(embedding, "patch_size", None) or 1
+    return int(side if isinstance(side, int) else side[0])

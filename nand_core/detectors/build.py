@@ -8,15 +8,17 @@ from typing import Any
 from nand_core.detectors.april_gan import AprilGan
 from nand_core.detectors.base import Checked, Context, Detector
 from nand_core.detectors.external import External, external_digest
-from nand_core.detectors.patchcore import PatchCore, patchcore_digest
+from nand_core.detectors.networks import backbone_digest
+from nand_core.detectors.patchcore import PatchCore
 from nand_core.detectors.plugin import build_plugin, plugin_digest
 from nand_core.detectors.settings import (
     DetectorSettings,
     ExternalSettings,
-    PatchCoreSettings,
+    PatchSettings,
     PluginSettings,
     WinCLIPSettings,
 )
+from nand_core.detectors.subspace import Subspace
 from nand_core.detectors.winclip import WinCLIP
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import encoder_digest
@@ -24,6 +26,7 @@ from nand_core.vlm.sources import encoder_digest
 _BUILDERS: Mapping[str, Callable[[Any, Context], Detector]] = {
     "april_gan": AprilGan,
     "patchcore": PatchCore,
+    "subspace": Subspace,
     "winclip": WinCLIP,
     "external": External,
     "plugin": build_plugin,
@@ -45,8 +48,8 @@ def detector_digest(settings: DetectorSettings, class_name: str, ids: Sequence[s
         NandError: a file is missing, or is not the one that the settings name.
     """
     match settings:
-        case PatchCoreSettings():
-            return patchcore_digest(settings)
+        case PatchSettings():
+            return backbone_digest(settings)
         case WinCLIPSettings(encoder=EncoderSettings() as encoder):
             return encoder_digest(encoder)
         case ExternalSettings():

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from nand_core.detectors.backbones import Backbone, backbone_file, build_backbone
 from nand_core.detectors.base import Context, ImageBatch, check_state
 from nand_core.detectors.coreset import (
     dense_projection,
@@ -16,19 +15,10 @@ from nand_core.detectors.coreset import (
     start_from_mean,
     start_from_point,
 )
-from nand_core.detectors.patches import (
-    gaussian_blur,
-    joined_patches,
-    nearest_neighbours,
-    paste_centre,
-    pooled_patches,
-    reweighted_score,
-    upsample,
-)
+from nand_core.detectors.patch_features import PatchFeatures, image_maps
+from nand_core.detectors.patches import joined_patches, nearest_neighbours, pooled_patches, reweighted_score
 from nand_core.detectors.settings import PatchCoreSettings
 from nand_core.errors import NandError
-from nand_core.settings import MAP_SIZE
-from nand_core.vlm.device import pick_device
 
 PROJECTED = 128
 STARTS = 10
@@ -40,12 +30,10 @@ class PatchCore:
     trained = True
 
     def __init__(self, settings: PatchCoreSettings, context: Context) -> None:
-        shared = settings.backbone == "encoder"
-        self.needs = frozenset(["features", *(["vlm"] if settings.layers else [])] if shared else [])
         self._settings = settings
         self._context = context
-        self._device = pick_device(settings.device)
-        self._backbone: Backbone | None = None
+        self._features = PatchFeatures(settings, context)
+        self.needs = self._features.needs
         self._bank: Tensor | None = None
 
     def fit(self, good: Iterable[ImageBatch]) -> None:
@@ -76,7 +64,7 @@ class PatchCore:
         """
         width = self._settings.dimensions if self._settings.variant == "published" else None
         check_state(state, {"bank": (None, width)})
-        self._bank = state["bank"].float().to(self._device)
+        self._bank = state["bank"].float().to(self._features.device)
 
     def maps(self, batch: ImageBatch) -> Tensor:
         """(n, S, S) float32, S = 256 for the shared encoder, else ``resize``."""
@@ -84,7 +72,7 @@ class PatchCore:
 
     def embed(self, features: Iterable[Tensor]) -> Tensor:
         """Feature maps (N, C_l, h_l, w_l) -> patch vectors (N, h, w, d)."""
-        features = [feature.to(self._device) for feature in features]
+        features = [feature.to(self._features.device) for feature in features]
         if self._settings.variant == "published":
             return pooled_patches(features, self._settings.dimensions)
         return joined_patches(features)
@@ -104,17 +92,10 @@ class PatchCore:
 
     def feature_maps(self, features: Iterable[Tensor]) -> Tensor:
         """Anomaly maps from feature maps, in the frame of the whole image."""
-        settings = self._settings
-        published = settings.variant == "published"
-        frame = MAP_SIZE if settings.backbone == "encoder" else settings.resize
-        size = MAP_SIZE if settings.backbone == "encoder" else settings.crop or settings.resize
         distances = self._patch_distances(self.embed(features))[0]
-        if settings.distance == "squared":
+        if self._settings.distance == "squared":
             distances = distances.square()
-        maps = upsample(distances, size, "bilinear" if published else "nearest")
-        # The blur's weights sum to 1 up to rounding; a distance is never below 0.
-        maps = gaussian_blur(maps, settings.sigma, repeat_edge=published).clamp(min=0)
-        return paste_centre(maps, frame).cpu()
+        return image_maps(distances, self._settings, self._settings.variant).cpu()
 
     def feature_scores(self, features: Iterable[Tensor]) -> Tensor:
         """(N,) image scores as the variant has them: the largest patch distance, or anomalib's re-weighted one."""
@@ -140,41 +121,3 @@ class PatchCore:
         if self._bank is None:
             raise NandError("patchcore: the memory bank is empty; fit the detector or load its state first")
         return self._bank
-
-    def _features(self, batch: ImageBatch) -> list[Tensor]:
-        if self._settings.backbone == "encoder":
-            return self._encoder_blocks(batch)
-        if self._backbone is None:
-            self._backbone = load_backbone(self._settings, self._device)
-        return self._backbone(torch.stack([self._backbone.preprocess(image) for image in batch.images()]))
-
-    def _encoder_blocks(self, batch: ImageBatch) -> list[Tensor]:
-        features = batch.features().layers
-        if self._settings.layers is None:
-            return list(features[:-1] or features)
-        numbers = self._context.vlm().layers
-        unknown = [layer for layer in self._settings.layers if layer not in numbers]
-        if unknown:
-            raise NandError(f"patchcore.layers: {unknown} not among the encoder's blocks {list(numbers)}")
-        return [features[numbers.index(layer)] for layer in self._settings.layers]
-
-
-def load_backbone(settings: PatchCoreSettings, device: torch.device) -> Backbone:
-    """The network of its own that the settings name.
-
-    Raises:
-        NandError: it cannot be loaded, or its weights are not the ones named.
-    """
-    patchcore_digest(settings)
-    model = build_backbone(settings.backbone, settings.weights)
-    layers = [str(layer) for layer in settings.layers or ("layer2", "layer3")]
-    return Backbone(model, layers, settings.resize, settings.crop, device)
-
-
-def patchcore_digest(settings: PatchCoreSettings) -> dict[str, str]:
-    """sha256 of the backbone's weights file; the library's name for them where no file is given; {} for ``encoder``."""
-    if settings.backbone == "encoder":
-        return {}
-    if settings.weights is None:
-        return {"weights": settings.backbone}
-    return {"weights": backbone_file(settings.backbone, settings.weights, settings.sha256).digest()}

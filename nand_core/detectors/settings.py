@@ -54,50 +54,52 @@ class AprilGanSettings(Settings):
     score: Literal["map", "class_token"] = "map"
 
 
-class PatchCoreSettings(Settings):
-    """PatchCore.
+class PatchSettings(Settings):
+    """What the detectors that compare patches share: where the features come from, and how the map is smoothed.
 
     Attributes:
-        variant: whose numbers to follow, the published program's or anomalib's: how a 3x3 neighbourhood becomes
-            a vector, how the coreset is projected and started, how a map is up-sampled and smoothed.
-        backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG`` or ``torchvision:NAME.WEIGHTS``.
+        backbone: ``encoder`` (the shared encoder's blocks), ``timm:NAME.TAG``, ``torchvision:NAME.WEIGHTS`` or
+            ``open_clip:NAME.TAG`` (its image tower).
         weights: path of the backbone's weights; null: the library fetches those it knows.
         sha256: expected digest of ``weights``.
         layers: for ``encoder`` some of the encoder's block numbers, null for all but its last, the nearest to the
-            texts; else module names, null for layer2 and layer3. The first one's grid is the map's.
+            texts; for open_clip's towers and timm's transformers 1-based block numbers, null for the ends of the
+            second and the third quarter (6 and 9 of 12); else module names, null for layer2 and layer3. The first
+            one's grid is the map's.
         resize: side in pixels to which images are resized for a backbone of its own, without keeping the aspect.
         crop: side of the centre crop after that; null for none. Outside the crop maps are zero.
-        dimensions: of a patch's vector (published variant).
-        coreset: share of the patches kept.
-        distance: in the map; the published program has the square of L2. Suppression multiplies the map, so the
-            two rank differently.
         sigma: of the Gaussian that smooths the map, in its pixels; 0 is off.
-        seed: of the projection and the coreset's start.
         device: auto, cpu, cuda or cuda:N.
     """
 
-    kind: Literal["patchcore"] = "patchcore"
-    variant: Literal["published", "anomalib"] = "anomalib"
-    backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+)$")
+    kind: str
+    backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+|open_clip:.+)$")
     weights: str | None = None
     sha256: str | None = None
     layers: tuple[int | str, ...] | None = Field(None, min_length=1)
     resize: int = Field(256, gt=0)
     crop: int | None = Field(224, gt=0)
-    dimensions: int = Field(1024, gt=0)
-    coreset: float = Field(0.1, gt=0, le=1)
-    distance: Literal["l2", "squared"] = "l2"
     sigma: float = Field(4.0, ge=0)
-    seed: int = 0
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
     @model_validator(mode="after")
-    def _consistent(self) -> PatchCoreSettings:
-        kind = int if self.backbone == "encoder" else str
-        if not all(isinstance(layer, kind) for layer in self.layers or ()):
+    def _consistent(self) -> PatchSettings:
+        numbers = tuple(layer for layer in self.layers or () if isinstance(layer, int))
+        # Whether a network of timm is a transformer is known when it is loaded.
+        if self.library == "timm":
+            if numbers not in ((), self.layers):
+                raise ValueError(
+                    f"layers of {self.backbone} are either block numbers (of a transformer) or module names, not both"
+                )
+        elif len(numbers) != (0 if self.library == "torchvision" else len(self.layers or ())):
+            kind = "module names" if self.library == "torchvision" else "block numbers"
+            raise ValueError(f"layers of {self.backbone} are {kind}")
+        if self.library != "encoder" and (min(numbers, default=1) < 1 or list(numbers) != sorted(set(numbers))):
             raise ValueError(
-                f"layers of {self.backbone} are {'block numbers' if kind is int else 'module names'}"
+                f"layers of {self.backbone} are 1-based block numbers in ascending order, e.g. [6, 9]"
             )
+        if self.library == "open_clip" and "." not in self.network and self.weights is None:
+            raise ValueError(f"{self.backbone} needs weights; name a tag, open_clip:NAME.TAG, or a file in weights")
         if self.backbone == "encoder" and self.weights is not None:
             raise ValueError("weights belong to a backbone of its own; name it, or leave weights out")
         if self.sha256 is not None and self.weights is None:
@@ -105,6 +107,49 @@ class PatchCoreSettings(Settings):
         if self.crop is not None and self.crop > self.resize:
             raise ValueError("crop must not be larger than resize")
         return self
+
+    @property
+    def library(self) -> str:
+        """``encoder``, or where the backbone comes from: timm, torchvision or open_clip."""
+        return self.backbone.partition(":")[0]
+
+    @property
+    def network(self) -> str:
+        """The backbone's name in its library, with the tag of its weights."""
+        return self.backbone.partition(":")[2]
+
+
+class PatchCoreSettings(PatchSettings):
+    """PatchCore.
+
+    Attributes:
+        variant: whose numbers to follow, the published program's or anomalib's: how a 3x3 neighbourhood becomes
+            a vector, how the coreset is projected and started, how a map is up-sampled and smoothed.
+        dimensions: of a patch's vector (published variant).
+        coreset: share of the patches kept.
+        distance: in the map; the published program has the square of L2. Suppression multiplies the map, so the
+            two rank differently.
+        seed: of the projection and the coreset's start.
+    """
+
+    kind: Literal["patchcore"] = "patchcore"
+    variant: Literal["published", "anomalib"] = "anomalib"
+    dimensions: int = Field(1024, gt=0)
+    coreset: float = Field(0.1, gt=0, le=1)
+    distance: Literal["l2", "squared"] = "l2"
+    seed: int = 0
+
+
+class SubspaceSettings(PatchSettings):
+    """Distance to the principal subspace of the good patches.
+
+    Attributes:
+        variance: share of the good patches' variance that the subspace holds; the rest counts as noise. The nearer
+            to 1, the more directions are normal.
+    """
+
+    kind: Literal["subspace"] = "subspace"
+    variance: float = Field(0.99, gt=0, lt=1)
 
 
 class WinCLIPSettings(Settings):
@@ -167,7 +212,7 @@ class PluginSettings(Settings):
 
 
 DetectorSettings = Annotated[
-    AprilGanSettings | PatchCoreSettings | WinCLIPSettings | ExternalSettings | PluginSettings,
+    AprilGanSettings | PatchCoreSettings | SubspaceSettings | WinCLIPSettings | ExternalSettings | PluginSettings,
     Field(discriminator="kind"),
 ]
 

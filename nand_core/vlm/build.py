@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import open_clip
-import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 from torch import nn
@@ -37,15 +35,11 @@ def build_model(config: dict[str, Any], size: int) -> Model:
     return model
 
 
-def block_widths(model: Model, size: int) -> list[int]:
-    """C of every block of the image tower, found on the meta device: shapes without computing."""
-    visual = copy.deepcopy(model.visual).to("meta").eval()
-    out = visual.forward_intermediates(torch.empty(1, 3, size, size, device="meta"), intermediates_only=True)
-    return [block.shape[1] for block in out["image_intermediates"]]
+def load_weights(model: Model, path: Path, setting: str = "encoder.model") -> None:
+    """Load a CLIP state dict, its position embeddings resized (bicubic, antialiased) to the model's grid.
 
-
-def load_weights(model: Model, path: Path) -> None:
-    """Load a CLIP state dict, its position embeddings resized (bicubic, antialiased) to the model's grid."""
+    ``setting`` names the architecture, for messages.
+    """
     state = convert_state_dict(model, load_tensors(path))
     # Keys that scripted or older checkpoints carry beside the weights.
     for extra in ("input_resolution", "context_length", "vocab_size"):
@@ -59,7 +53,7 @@ def load_weights(model: Model, path: Path) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise NandError(
-            f"{path}: does not fit the model; set encoder.model to its architecture ({reason})"
+            f"{path}: does not fit the model; set {setting} to its architecture ({reason})"
         ) from error
 
 

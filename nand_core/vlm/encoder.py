@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nand_core.errors import NandError
-from nand_core.vlm.build import Model, block_widths, build_model, load_linear, load_weights
+from nand_core.vlm.blocks import block_widths
+from nand_core.vlm.build import Model, build_model, load_linear, load_weights
 from nand_core.vlm.convnet import build_convolutional, load_head
 from nand_core.vlm.device import pick_device
 from nand_core.vlm.features import ImageFeatures
@@ -142,7 +143,7 @@ def load_vlm(settings: EncoderSettings) -> VLM:
     preprocess = config.get("preprocess_cfg") or {}
     convolutional = "network" in config["vision_cfg"]
     model = build_convolutional(config, files) if convolutional else build_model(config, size)
-    widths = block_widths(model, size)
+    widths = block_widths(model.visual, size)
     layers = settings.layers or tuple(config.get("layers") or (len(widths) * q // 4 for q in (1, 2, 3, 4)))
     if layers[-1] > len(widths):
         raise NandError(f"encoder.layers: {layers[-1]} asked for, {settings.model} has {len(widths)} blocks")

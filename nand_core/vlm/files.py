@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nand_core.artifacts.store import sha256_file
@@ -18,7 +18,7 @@ class WeightFile:
         wanted: what the settings ask for, a path or a tag.
         path: where it lies on this machine; None when a tag has not been downloaded.
         sha256: the expected digest, if the settings name one.
-        section: of the settings that name it, for messages.
+        section: of the settings that name it, for messages; a file that several name is one file.
         missing: what to do where it is not here.
     """
 
@@ -26,8 +26,8 @@ class WeightFile:
     wanted: str
     path: Path | None
     sha256: str | None = None
-    section: str = "encoder"
-    missing: str = ""
+    section: str = field(default="encoder", compare=False)
+    missing: str = field(default="", compare=False)
 
     @property
     def present(self) -> bool:

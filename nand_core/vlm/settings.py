@@ -26,7 +26,7 @@ class EncoderSettings(Settings):
             name; or the path of an open_clip config (.json).
         pretrained: an open_clip tag, or the path of a weights file; null for the first two.
         linear_layers: path of an APRIL-GAN checkpoint; null: the embedded model's own, else none
-            (enough for WinCLIP and PatchCore, not for normality detection).
+            (enough for WinCLIP, PatchCore and the subspace, not for normality detection).
         sha256: expected digests by file: config, pretrained, text, linear_layers, vocabulary.
         image_size: side of the square input in pixels; null: the model's own.
         layers: 1-based blocks whose tokens are used; null: the config's, else the ends of the four quarters

@@ -13,7 +13,7 @@ from nand.weights import needed_files
 from nand_core.config import Params, load_params
 from nand_core.datasets.manifest import build_manifest
 from nand_core.datasets.mvtec_ad import OFFICIAL, paper_groups
-from nand_core.detectors.patchcore import load_backbone
+from nand_core.detectors.backbones import load_backbone
 from nand_core.errors import NandError
 from nand_core.vlm.encoder import load_vlm
 

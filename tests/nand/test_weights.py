@@ -113,6 +113,10 @@ def test_published_weights_fetch_themselves(params):
     ("backbone", "copy"),
     [
         (BACKBONE, "torch/checkpoints/wide_resnet50_2-95faca4d.pth"),
+        (
+            "open_clip:ViT-B-32.openai",
+            "hub/models--timm--vit_base_patch32_clip_224.openai/snapshots/abc/open_clip_model.safetensors",
+        ),
         ("timm:wide_resnet50_2.tv_in1k", "hub/models--timm--wide_resnet50_2.tv_in1k/snapshots/abc/model.safetensors"),
     ],
 )
@@ -137,12 +141,25 @@ def test_a_backbone_in_a_file(params, tmp_path):
     assert listed(params(patchcore=right))[0] == 0
 
 
+def test_detectors_that_share_a_backbone_share_its_line(params, tmp_path):
+    file = tmp_path / "wide.pth"
+    file.write_bytes(b"weights")
+    path = params(patchcore={"backbone": BACKBONE, "weights": str(file)})
+    values = YAML(typ="safe").load(path)
+    values["detectors"]["plane"] = values["detectors"]["patchcore"] | {"kind": "subspace"}
+    YAML(typ="safe").dump(values, path)
+    found = [needed for needed in needed_files(load_params(path)) if needed.model == BACKBONE]
+    assert [needed.sections for needed in found] == [("detectors.patchcore", "detectors.plane")]
+
+
 @pytest.mark.parametrize(
     ("backbone", "message"),
     [
         ("torchvision:wide_resnet50_3.IMAGENET1K_V1", "wide_resnet50_3"),
         ("torchvision:wide_resnet50_2.IMAGENET1K_V9", "IMAGENET1K_V9"),
         ("timm:wide_resnet50_2.tv_in2k", "tv_in2k"),
+        ("open_clip:ViT-B-23.openai", "did you mean"),
+        ("open_clip:ViT-B-32.opanai", "it has: openai"),
     ],
 )
 def test_a_backbone_that_nobody_knows_is_one_line(params, backbone, message):

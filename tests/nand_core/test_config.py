@@ -63,6 +63,7 @@ OWN = ("params.yaml", "profiles/demo.yaml", "profiles/demo_five.yaml", "profiles
        "profiles/magnetic_tile.yaml")  # fmt: skip
 APART = {
     "detectors.patchcore.layers": (2, 4),  # what null means with the embedded encoder: the test below
+    "detectors.subspace.layers": (2, 4),
     "detectors.winclip_1.shots": 1,
     "detectors.winclip_5.shots": 5,
 }
@@ -137,7 +138,7 @@ def test_an_unknown_key_in_a_detector_names_the_keys_of_its_kind(refused, name):
 def test_an_unknown_kind_of_detector(refused, settings, given, near):
     said = refused("detectors.mine", settings)
     assert said.startswith(f"detectors.mine: unknown detector kind {given!r}")
-    assert "(known: april_gan, external, patchcore, plugin, winclip)" in said
+    assert "(known: april_gan, external, patchcore, plugin, subspace, winclip)" in said
     assert near is None or f"did you mean {near!r}?" in said
 
 

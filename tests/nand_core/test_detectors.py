@@ -61,6 +61,9 @@ def plugins(monkeypatch):
         ({"kind": "winclip", "shots": 5}, True, {"vlm"}),
         ({"kind": "patchcore", "device": "cpu"}, True, {"features"}),
         ({"kind": "patchcore", "device": "cpu", "backbone": "timm:wide_resnet50_2.tv_in1k"}, True, set()),
+        ({"kind": "subspace", "device": "cpu"}, True, {"features"}),
+        ({"kind": "subspace", "device": "cpu", "layers": [2, 4]}, True, {"features", "vlm"}),
+        ({"kind": "subspace", "device": "cpu", "backbone": "timm:wide_resnet50_2.tv_in1k"}, True, set()),
         ({"kind": "external", "maps": "maps/{class}.npz"}, False, set()),
     ],
 )
@@ -70,7 +73,7 @@ def test_detectors_say_what_they_take_and_load_nothing(kind, trained, needs):
 
 
 def test_unknown_kinds_and_keys_are_refused():
-    with pytest.raises(ValidationError, match=r"april_gan.*patchcore.*winclip"):
+    with pytest.raises(ValidationError, match=r"april_gan.*patchcore.*subspace.*winclip"):
         settings(kind="padim")
     with pytest.raises(ValidationError, match="shot"):
         settings(kind="winclip", shot=1)
@@ -84,6 +87,18 @@ def test_a_detector_may_have_an_encoder_of_its_own():
     assert detector_encoder(winclip, shared) == own
     assert detector_digest(winclip, "bottle", [])["pretrained"] == sha256_file(own.pretrained)
     assert detector_digest(settings(kind="winclip"), "bottle", []) == {}
+
+
+@pytest.mark.parametrize("kind", ["patchcore", "subspace"])
+def test_the_weights_of_a_backbone_are_part_of_its_digest(tmp_path, kind):
+    name, file = "torchvision:resnet18.IMAGENET1K_V1", tmp_path / "resnet18.pth"
+    file.write_bytes(b"weights")
+    assert detector_digest(settings(kind=kind), "bottle", []) == {}
+    assert detector_digest(settings(kind=kind, backbone=name), "bottle", []) == {"weights": name}
+    own = settings(kind=kind, backbone=name, weights=str(file))
+    assert detector_digest(own, "bottle", []) == {"weights": sha256_file(file)}
+    with pytest.raises(NandError, match="sha256"):
+        detector_digest(own.model_copy(update={"sha256": "0" * 64}), "bottle", [])
 
 
 def test_april_gan_without_linear_layers_says_so():

@@ -9,7 +9,7 @@ import torch
 from oracle_data import ORACLE, tensors
 from timm.models.resnet import BasicBlock, ResNet
 
-from nand_core.detectors.backbones import Backbone
+from nand_core.detectors.backbones import Modules
 from nand_core.detectors.base import Context
 from nand_core.detectors.coreset import greedy_coreset, sparse_projection, start_from_mean, start_from_point
 from nand_core.detectors.patchcore import PatchCore, PatchCoreSettings
@@ -28,7 +28,7 @@ def features(expected):
     arguments = json.loads((ORACLE / "resnet_tiny.json").read_text())
     model = ResNet(block=BasicBlock, **arguments)
     model.load_state_dict(load_tensors(ORACLE / "resnet_tiny.pt"))
-    backbone = Backbone(model, ("layer2", "layer3"), SIZE, None, torch.device("cpu"))
+    backbone = Modules(model, ("layer2", "layer3"), SIZE, None, torch.device("cpu"))
     return {split: backbone(expected[split].float() / 16) for split in ("train", "test")}
 
 

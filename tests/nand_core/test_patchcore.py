@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from oracle_data import Batch, images, tiny_vlm
-from PIL import Image
+from patch_data import Stem, striped
 from pydantic import ValidationError
 from safetensors.torch import load, save, save_file
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from nand_core.detectors.backbones import Backbone, build_backbone
+from nand_core.detectors.backbones import Modules
 from nand_core.detectors.base import Context
 from nand_core.detectors.coreset import dense_projection, greedy_coreset, start_from_mean, start_from_point
-from nand_core.detectors.patchcore import PatchCore, PatchCoreSettings, patchcore_digest
+from nand_core.detectors.networks import backbone_digest, build_backbone
+from nand_core.detectors.patchcore import PatchCore, PatchCoreSettings
 from nand_core.detectors.patches import gaussian_blur, nearest_neighbours, paste_centre, pooled_patches
 from nand_core.errors import NandError
 
@@ -103,29 +104,10 @@ def test_a_crop_is_pasted_where_it_was_cut():
     assert found.shape == (1, 256, 256)
 
 
-def striped(box=None):
-    pixels = np.zeros((64, 64, 3), np.uint8) + 90
-    pixels[:, ::8] = 130
-    if box:
-        pixels[box[1] : box[3], box[0] : box[2]] = (250, 20, 20)
-    return Image.fromarray(pixels)
-
-
-class Stem(nn.Module):
-    """Two strided means: a backbone whose features are the image itself."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer2, self.layer3 = nn.AvgPool2d(8), nn.AvgPool2d(2)
-
-    def forward(self, x):
-        return self.layer3(self.layer2(x))
-
-
 @pytest.mark.parametrize("variant", ["published", "anomalib"])
 @pytest.mark.parametrize("crop", [None, 224])
 def test_an_anomaly_stands_at_its_place_in_the_whole_image(monkeypatch, variant, crop):
-    monkeypatch.setattr("nand_core.detectors.patchcore.build_backbone", lambda name, weights: Stem())
+    monkeypatch.setattr("nand_core.detectors.backbones.build_backbone", lambda settings: Stem())
     found = detector(variant=variant, backbone="timm:stem.mean", crop=crop, dimensions=6)
     found.fit([Batch([striped(), striped()], ["a", "b"])])
     maps = found.maps(Batch([striped(), striped((40, 20, 48, 28))], ["c", "d"]))
@@ -218,7 +200,8 @@ def test_blocks_that_the_encoder_does_not_give(vlm):
         {"backbone": "wide_resnet50_2"},
         {"backbone": "torchvision:wide_resnet50_2"},
         {"layers": ("layer2",)},
-        {"backbone": "timm:resnet18", "layers": (2,)},
+        {"backbone": "torchvision:resnet18.IMAGENET1K_V1", "layers": (2,)},
+        {"backbone": "timm:resnet18", "layers": (2, "layer3")},
         {"layers": ()},
         {"crop": 300},
         {"weights": "wide.pth"},
@@ -240,26 +223,26 @@ def test_weights_of_a_backbone_are_given_as_a_file(tmp_path):
     model = torchvision.models.resnet18()
     save_file(model.state_dict(), path)
     name = "torchvision:resnet18.IMAGENET1K_V1"
-    built = build_backbone(name, str(path))
+    built = build_backbone(PatchCoreSettings(backbone=name, weights=str(path)))
     assert torch.equal(built.conv1.weight, model.conv1.weight)
     with pytest.raises(NandError, match="does not fit timm:resnet34"):
-        build_backbone("timm:resnet34.tv_in1k", str(path))
+        build_backbone(PatchCoreSettings(backbone="timm:resnet34.tv_in1k", weights=str(path)))
     with pytest.raises(NandError, match="could not be loaded"):
-        build_backbone("torchvision:resnet19.IMAGENET1K_V1", None)
-    assert patchcore_digest(PatchCoreSettings()) == {}
-    assert patchcore_digest(PatchCoreSettings(backbone=name)) == {"weights": name}
+        build_backbone(PatchCoreSettings(backbone="torchvision:resnet19.IMAGENET1K_V1"))
+    assert backbone_digest(PatchCoreSettings()) == {}
+    assert backbone_digest(PatchCoreSettings(backbone=name)) == {"weights": name}
     with pytest.raises(NandError, match="sha256"):
-        patchcore_digest(PatchCoreSettings(backbone=name, weights=str(path), sha256="0" * 64))
+        backbone_digest(PatchCoreSettings(backbone=name, weights=str(path), sha256="0" * 64))
     with pytest.raises(NandError, match=r"nowhere\.pt"):
-        patchcore_digest(PatchCoreSettings(backbone=name, weights="nowhere.pt"))
+        backbone_digest(PatchCoreSettings(backbone=name, weights="nowhere.pt"))
 
 
 def test_a_module_that_the_backbone_lacks():
     with pytest.raises(NandError, match=r"no module 'layer9'.*known: layer2, layer3"):
-        Backbone(Stem(), ("layer9",), 64, None, torch.device("cpu"))
+        Modules(Stem(), ("layer9",), 64, None, torch.device("cpu"))
 
 
 def test_backbone_preprocessing_cuts_the_centre():
-    pixels = Backbone(Stem(), ("layer2",), 64, 32, torch.device("cpu")).preprocess(striped((16, 16, 48, 48)))
+    pixels = Modules(Stem(), ("layer2",), 64, 32, torch.device("cpu")).preprocess(striped((16, 16, 48, 48)))
     assert pixels.shape == (3, 32, 32)
     torch.testing.assert_close(pixels[0], torch.full((32, 32), (250 / 255 - 0.485) / 0.229))
