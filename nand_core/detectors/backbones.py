@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from nand_core.vlm.blocks import block_outputs, block_widths
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Backbone:
+class Backbone(ABC):
     """A network of its own, for images resized and cropped the way PatchCore does."""
 
     def __init__(
@@ -48,8 +49,9 @@ class Backbone:
         """(N, 3, S, S) -> one (N, C_l, h_l, w_l) a layer."""
         return self._layers(pixels.to(self.device))
 
+    @abstractmethod
     def _layers(self, pixels: Tensor) -> list[Tensor]:
-        raise NotImplementedError
+        """The layers' maps, of pixels on the device."""
 
 
 class Modules(Backbone):
