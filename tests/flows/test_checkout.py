@@ -67,15 +67,18 @@ def test_a_claim_of_dvc_holds_only_while_dvc_runs(tmp_path: Path, monkeypatch) -
         rwlock.write_text(json.dumps({mode: {"artifacts": info if mode == "write" else [info]}}))
         mend(tmp_path)
 
-    other = "import sys; sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", other], stdin=subprocess.PIPE) as reused:
+    other = "import sys; print('up', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", other], **pipes) as reused:
+        assert reused.stdout.readline() == b"up\n"
         claim(reused.pid, "write")
         assert not rwlock.exists()
         reused.stdin.close()
         os.waitid(os.P_PID, reused.pid, os.WEXITED | os.WNOWAIT)
         claim(reused.pid, "read")  # a zombie
         assert not rwlock.exists()
-    with subprocess.Popen([sys.executable, "-c", other, "dvc", "repro"], stdin=subprocess.PIPE) as running:
+    with subprocess.Popen([sys.executable, "-c", other, "dvc", "repro"], **pipes) as running:
+        assert running.stdout.readline() == b"up\n"  # before that its command line may not be there to be read
         for mode in ("write", "read"):
             claim(running.pid, mode)
             assert rwlock.exists()
