@@ -25,8 +25,8 @@ rehearsal: setup
 	$(BIN)/python -m benchmarks.rehearsal
 
 lint: setup
-	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 test: setup lint
