@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 
 from benchmarks.scratch import ROOT, Scratch, profile
 from nand_core.datasets.demo import MATERIALS
+from nand_core.drawing.lexicon import lexicon
 from nand_core.errors import NandError
 from nand_core.prompts.rules import rule_phrases
 from nand_core.report.tables import markdown_table
-from training.lexicon import lexicon
 
 PARTS = ("demo", "words", "tiles", "speed")
 NONSENSE = ("sunshine", "asdf", "happy birthday")

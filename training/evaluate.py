@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from nand_core.drawing.lexicon import Lexicon, lexicon
+from nand_core.drawing.scenes import TYPES
+from nand_core.drawing.textures import HELD_OUT
 from nand_core.vlm.words import WordTokenizer
-from training.generator import TYPES
-from training.lexicon import Lexicon, lexicon
 from training.measure import ImageSet, normality_gain, patch_embeddings, patch_figures
 from training.model import Tower, build_clip
 from training.targets import image_targets
 from training.text import accuracy, state_features, text_targets
-from training.textures import HELD_OUT
 
 SEED = 20_000_000
 #: Class -> name in sentences, texture families, types that are added as normal in turn.

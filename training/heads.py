@@ -25,6 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from nand_core.drawing.lexicon import Lexicon, lexicon
+from nand_core.drawing.scenes import TYPES, Scene, scene
 from nand_core.errors import NandError
 from nand_core.normality import text_feature
 from nand_core.vlm import package
@@ -33,8 +35,6 @@ from nand_core.vlm.encoder import VLM, load_vlm
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
 from training.checkpoint import write_atomically
-from training.generator import TYPES, Scene, scene
-from training.lexicon import Lexicon, lexicon
 from training.losses import patch_labels
 from training.targets import LOGIT_SCALE
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from scipy.stats import rankdata
 from torch import Tensor
 
+from nand_core.drawing.scenes import TYPES, scene
 from training.augment import normalise, to_tensor
-from training.generator import TYPES, scene
 from training.losses import patch_labels
 from training.model import Tower
 from training.targets import LOGIT_SCALE

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from training.canvas import SIZE
-from training.generator import scene
+from nand_core.drawing.canvas import SIZE
+from nand_core.drawing.scenes import scene
 
 
 class Pool:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.lexicon import Lexicon
+from nand_core.drawing.lexicon import Lexicon
 
 #: Factor on cosines in every softmax, in training and in use.
 LOGIT_SCALE = 30.0

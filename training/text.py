@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nand_core.drawing.lexicon import Lexicon
 from nand_core.vlm.words import WordTokenizer
-from training.lexicon import Lexicon
 from training.measure import ImageSet, patch_embeddings
 from training.model import Tower
 from training.targets import LOGIT_SCALE, known_targets, unknown_target

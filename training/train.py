@@ -17,12 +17,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from tqdm import tqdm
 
+from nand_core.drawing.textures import HELD_OUT
 from training import checkpoint
 from training.export import FILES, export
 from training.measure import ImageSet, patch_figures
 from training.settings import TrainSettings
 from training.text import accuracy, text_targets, train_text
-from training.textures import HELD_OUT
 from training.trainer import Trainer
 
 _VALIDATION_SEED = 10_000_000

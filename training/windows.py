@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.generator import TYPES
+from nand_core.drawing.scenes import TYPES
 from training.losses import IGNORED
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from training.generator import TYPES
+from nand_core.drawing.scenes import TYPES
 from training.losses import IGNORED
 from training.windows import draw_views, draw_windows, majority
 

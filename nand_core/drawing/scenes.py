@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from training import canvas as c
-from training import textures
-from training.canvas import Rng
-from training.defects import DEFECTS
-from training.materials import Material
+from nand_core.drawing import canvas as c
+from nand_core.drawing import textures
+from nand_core.drawing.canvas import Rng
+from nand_core.drawing.defects import DEFECTS
+from nand_core.drawing.materials import Material
 
 TYPES: tuple[str, ...] = tuple(DEFECTS)
 #: How often a type is drawn, relative to 1.

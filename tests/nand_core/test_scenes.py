@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.generator import TYPES, scene
-from training.textures import HELD_OUT, TEXTURES
+from nand_core.drawing.scenes import TYPES, scene
+from nand_core.drawing.textures import HELD_OUT, TEXTURES
 
 
 def test_a_scene_is_a_function_of_seed_and_index():

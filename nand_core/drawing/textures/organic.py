@@ -6,10 +6,10 @@ import colorsys
 
 import numpy as np
 
-from training import canvas as c
-from training.canvas import Rng
-from training.materials import Material
-from training.textures.common import grain_angle, two_tones
+from nand_core.drawing import canvas as c
+from nand_core.drawing.canvas import Rng
+from nand_core.drawing.materials import Material
+from nand_core.drawing.textures.common import grain_angle, two_tones
 
 
 def wood(rng: Rng) -> Material:

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nand_core.drawing.lexicon import STRANGER, lexicon
+from nand_core.drawing.scenes import TYPES
 from nand_core.vlm.words import WordTokenizer, split_words
-from training.generator import TYPES
-from training.lexicon import STRANGER, lexicon
 from training.targets import LOGIT_SCALE, image_targets, known_targets, siblings, unknown_target
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training import canvas as c
-from training.canvas import Rng
-from training.materials import Material
+from nand_core.drawing import canvas as c
+from nand_core.drawing.canvas import Rng
+from nand_core.drawing.materials import Material
 
 #: Draws a defect on a material: the changed image (S, S, 3) and the defect's coverage (S, S) in [0, 1].
 Defect = Callable[[Rng, Material], tuple[np.ndarray, np.ndarray]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from training import canvas as c
-from training.canvas import Rng
-from training.defects.common import mean_colour, shadow, spot, strength, union
-from training.materials import Material
+from nand_core.drawing import canvas as c
+from nand_core.drawing.canvas import Rng
+from nand_core.drawing.defects.common import mean_colour, shadow, spot, strength, union
+from nand_core.drawing.materials import Material
 
 
 def scratch(rng: Rng, m: Material) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from training.canvas import Rng
-from training.materials import Material
-from training.textures import mineral, organic, regular, woven
+from nand_core.drawing.canvas import Rng
+from nand_core.drawing.materials import Material
+from nand_core.drawing.textures import mineral, organic, regular, woven
 
 Texture = Callable[[Rng], Material]
 

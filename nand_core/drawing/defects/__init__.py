@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from training.defects import bodies, lines, liquids, openings, structure
-from training.defects.common import Defect
+from nand_core.drawing.defects import bodies, lines, liquids, openings, structure
+from nand_core.drawing.defects.common import Defect
 
 DEFECTS: dict[str, Defect] = {
     draw.__name__.rstrip("_"): draw

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.canvas import SIZE
+from nand_core.drawing.canvas import SIZE
 
 
 @dataclass(frozen=True)

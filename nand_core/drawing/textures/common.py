@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training import canvas as c
-from training.canvas import Rng
+from nand_core.drawing import canvas as c
+from nand_core.drawing.canvas import Rng
 
 
 def grain_angle(rng: Rng) -> float:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from training import canvas as c
-from training.canvas import Rng
-from training.materials import Material
-from training.textures.common import grain_angle
-from training.textures.mineral import brushed, stone
-from training.textures.organic import paper, plain
-from training.textures.woven import backdrop, weave
+from nand_core.drawing import canvas as c
+from nand_core.drawing.canvas import Rng
+from nand_core.drawing.materials import Material
+from nand_core.drawing.textures.common import grain_angle
+from nand_core.drawing.textures.mineral import brushed, stone
+from nand_core.drawing.textures.organic import paper, plain
+from nand_core.drawing.textures.woven import backdrop, weave
 
 
 def perforated(rng: Rng) -> Material:

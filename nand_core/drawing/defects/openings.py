@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from training import canvas as c
-from training.canvas import Rng
-from training.defects.common import mean_colour, radius, rim, shadow, spot, strength, union
-from training.materials import Material
+from nand_core.drawing import canvas as c
+from nand_core.drawing.canvas import Rng
+from nand_core.drawing.defects.common import mean_colour, radius, rim, shadow, spot, strength, union
+from nand_core.drawing.materials import Material
 
 
 def _depth(rng: Rng, m: Material) -> np.ndarray:
