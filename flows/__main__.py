@@ -18,6 +18,7 @@ from nand_core.errors import NandError
 STAGES = (
     "demo_data",
     "dataset",
+    "adaptation",
     "prompts",
     "text_features",
     "base_maps",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flows.features import class_shards, text_vectors
+from flows.features import class_heads, class_shards, text_vectors
 from flows.run import Run
 from nand_core.artifacts.store import Record
 from nand_core.detectors.base import Context, Detector
@@ -30,6 +30,7 @@ class DetectorItems:
     kind: Detector
     text: dict[tuple[str, str, str], tuple[float, ...]]
     encoder: dict[str, Any]
+    heads: dict[str, Record]
 
     @classmethod
     def of(cls, run: Run, detector: str) -> DetectorItems:
@@ -42,7 +43,8 @@ class DetectorItems:
         text = text_vectors() if "text" in kind.needs else {}
         used = kind.needs & {"features", "vlm"}
         encoder = encoder_key(detector_encoder(settings, run.params.encoder)) if used else {}
-        return cls(run, detector, settings, kind, text, encoder)
+        heads = class_heads(run) if "heads" in kind.needs else {}
+        return cls(run, detector, settings, kind, text, encoder, heads)
 
     def specs(
         self, of: type[Made], split: str, class_name: str | None = None, **values: Mapping[str, Any]
@@ -73,6 +75,7 @@ class DetectorItems:
             shards=shards,
             text=tuple(self.text[class_name, "", kind] for kind in ("nor", "abn")) if self.text else (),
             encoder=self.encoder,
+            heads=self.heads.get(class_name),
             files=detector_digest(self.settings, class_name, [path for part in shards for path in part.ids]),
             **values,
         )

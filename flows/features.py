@@ -7,11 +7,13 @@ import hashlib
 import pandas as pd
 
 from flows.run import ARTIFACTS, Run
+from nand_core.artifacts.store import Record
 from nand_core.errors import NandError
 from tasks.image_features import EncodeSpec, Shard, image_features
 from tasks.work import encoder_key
 
 TEXT_FEATURES = ARTIFACTS / "text_features.parquet"
+HEADS = ARTIFACTS / "heads"
 
 
 def shard_rows(rows: pd.DataFrame, most: int) -> list[pd.DataFrame]:
@@ -65,3 +67,16 @@ def text_vectors() -> dict[tuple[str, str, str], tuple[float, ...]]:
         raise NandError(f"{TEXT_FEATURES}: not readable ({error}); run the text_features stage") from error
     names = zip(frame["class"], frame["group"], frame["kind"], strict=True)
     return {name: tuple(map(float, vector)) for name, vector in zip(names, frame["vector"], strict=True)}
+
+
+def class_heads(run: Run) -> dict[str, Record]:
+    """Every class's heads as the adaptation stage left them; empty where the encoder is not adapted."""
+    if run.params.encoder.adapt is None:
+        return {}
+    heads = {}
+    for name in run.manifest["class"].unique():
+        path = HEADS / f"{name}.safetensors"
+        if not path.is_file():
+            raise NandError(f"{path}: not there, but encoder.adapt is on; run the adaptation stage")
+        heads[str(name)] = run.work.store.put(path.read_bytes(), "safetensors")
+    return heads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger
 from flows.checkout import DVC_LOCK, head
 from flows.detector import DetectorItems
 from flows.evaluate import NORMALITIES
-from flows.features import TEXT_FEATURES, text_vectors
+from flows.features import TEXT_FEATURES, class_heads, text_vectors
 from flows.inbox.current import FIRST, check_current, current_thresholds
 from flows.inbox.folder import Folder, below_checkout
 from flows.inbox.judge import Judge
@@ -120,7 +120,8 @@ class Judges:
             detector = self.items.fitted(class_name)
         asked = tuple(map(self._asked, self.held.get(class_name, ())))
         strength = params.suppression, params.evaluation.alpha
-        return Judge(self.name, detector, run.work.vlm, asked, *strength, *self.thresholds[class_name])
+        vlm = partial(run.work.vlm, heads=class_heads(run).get(class_name))
+        return Judge(self.name, detector, vlm, asked, *strength, *self.thresholds[class_name])
 
     def _asked(self, one: Normality) -> Asked:
         where, apart = (one.class_name, one.name), one if one.apart else None

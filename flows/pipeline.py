@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import Flow, flow
 
+from flows.adaptation import adaptation
 from flows.base_maps import base_maps
 from flows.dataset import dataset
 from flows.demo_data import demo_data
@@ -27,7 +28,7 @@ def pipeline(params: str = "params.yaml") -> None:
     def run(stage: Flow[..., Any], *arguments: str) -> None:
         stage.with_options(task_runner=task_runner(settings.run))(*arguments, params)
 
-    for stage in (demo_data, dataset, prompts, text_features):
+    for stage in (demo_data, dataset, adaptation, prompts, text_features):
         run(stage)
     for detector in settings.detectors:
         run(base_maps, detector)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.features import class_shards, text_vectors
+from flows.features import class_heads, class_shards, text_vectors
 from flows.run import ARTIFACTS, Run
 from flows.scope import finish, place, texts
 from nand_core.asked import Asked, Vector, ask
@@ -62,7 +62,7 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
     groups = known_groups(run.manifest)
     found = texts(run, class_name)
     shards = class_shards(run, "test", encoded=bool(found), class_name=class_name)
-    key = encoder_key(run.params.encoder)
+    key, heads = encoder_key(run.params.encoder), class_heads(run)
 
     asked = {where: question(vectors, groups, settings, where, one) for where, one in found.items()}
     if class_name is None:
@@ -76,6 +76,7 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
             f_nor=one.f_nor,
             others=one.others,
             encoder=key,
+            heads=heads.get(name),
             settings=settings,
         )
         for (name, stem), one in asked.items()

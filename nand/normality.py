@@ -73,6 +73,8 @@ class Normality:
         Names of the class's known kinds of defect: what a text competes with unless ``add`` is told otherwise.
     alpha : float
         Strength of the suppression in Eq. 6, 0 to 1.
+    heads : str or Path, optional
+        The class's own heads, as the adaptation stage writes them (``artifacts/heads/<class>.safetensors``).
 
     Examples
     --------
@@ -90,6 +92,7 @@ class Normality:
         prompts: PromptSettings | None = None,
         groups: Sequence[str] = (),
         alpha: float = 1.0,
+        heads: str | Path | None = None,
     ) -> None:
         if not 0 <= alpha <= 1:
             raise NandError(f"alpha: {alpha} is no strength of a suppression; give 0 to 1")
@@ -99,6 +102,7 @@ class Normality:
         self.prompts = prompts or PromptSettings()
         self.groups = _names(groups, "groups")
         self.alpha = alpha
+        self.heads = None if heads is None else Path(heads)
         self._held: dict[str, tuple[Text, Asked]] = {}
         self._known: dict[str, Vector] = {}
 
@@ -124,6 +128,11 @@ class Normality:
         name = class_name or next(iter(groups))
         if name not in groups:
             raise NandError(f"{path}: unknown class {name!r}{nearest(name, groups)}")
+        heads = None
+        if params.encoder.adapt is not None:
+            heads = path.parent / "artifacts" / "heads" / f"{name}.safetensors"
+            if not heads.is_file():
+                raise NandError(f"{heads}: not there, but {path} has encoder.adapt; run the pipeline: nand repro")
         made = cls(
             name,
             params.encoder.anchored(path.parent),
@@ -131,6 +140,7 @@ class Normality:
             prompts=params.prompts,
             groups=groups[name],
             alpha=params.evaluation.alpha,
+            heads=heads,
         )
         for entry in params.prompts.normalities.get(name, ()):
             made.add(entry.text, phrases=entry.phrases)
@@ -141,8 +151,9 @@ class Normality:
 
     @cached_property
     def vlm(self) -> VLM:
-        """The encoder, loaded on first use."""
-        return self.encoder if isinstance(self.encoder, VLM) else load_vlm(self.encoder)
+        """The encoder, loaded on first use, with the class's own heads if it has any."""
+        vlm = self.encoder if isinstance(self.encoder, VLM) else load_vlm(self.encoder)
+        return vlm if self.heads is None else vlm.adapted(self.heads)
 
     @property
     def texts(self) -> tuple[Text, ...]:
@@ -219,7 +230,7 @@ class Normality:
             Naming the image whose map or pixels cannot be used.
         """
         encoded = images if isinstance(images, Encoded) else self.encode(images)
-        if encoded.encoder is not self.vlm:
+        if encoded.encoder.model is not self.vlm.model:
             raise NandError("images: encoded by another encoder; encode them with this object, or share the encoder")
         anomaly = resize_maps(check_maps(_tensor(maps), encoded.names, "maps"))
         suppression = torch.zeros(len(encoded), MAP_SIZE, MAP_SIZE)

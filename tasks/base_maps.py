@@ -23,7 +23,8 @@ class DetectorSpec(Spec):
     """One detector for one class.
 
     ``text`` holds f_nor and f_abn where the detector asks texts; ``files`` the digests of weights and of
-    other files that it reads; ``encoder`` what an encoding depends on where it uses the encoder.
+    other files that it reads; ``encoder`` what an encoding depends on where it uses the encoder; ``heads`` are the
+    class's, where it asks them of an encoder that is adapted to it.
     """
 
     detector: str
@@ -32,6 +33,7 @@ class DetectorSpec(Spec):
     shards: tuple[Shard, ...]
     text: tuple[tuple[float, ...], ...] = ()
     encoder: dict[str, Any] = {}
+    heads: Record | None = None
     files: dict[str, str] = {}
 
 
@@ -44,7 +46,7 @@ class MapsSpec(DetectorSpec):
 def build(spec: DetectorSpec, work: Work) -> Detector:
     """The detector of one class, not fitted."""
     text = tuple(torch.tensor(vector) for vector in spec.text)
-    context = Context(spec.class_name, lambda: work.vlm(spec.detector), lambda: text)
+    context = Context(spec.class_name, lambda: work.vlm(spec.detector, spec.heads), lambda: text)
     return build_detector(spec.detector, work.params.detectors[spec.detector], context)
 
 

@@ -18,7 +18,10 @@ from tasks.work import Work
 
 
 class SuppressionSpec(Spec):
-    """``f_add`` and ``f_nor`` are unit text features; ``others`` those of the competing groups, if any."""
+    """``f_add`` and ``f_nor`` are unit text features; ``others`` those of the competing groups, if any.
+
+    ``heads`` are those of the class, where the encoder is adapted to it.
+    """
 
     class_name: str
     group: str
@@ -27,13 +30,14 @@ class SuppressionSpec(Spec):
     f_nor: Vector
     others: tuple[Vector, ...] = ()
     encoder: dict[str, Any]
+    heads: Record | None = None
     settings: SuppressionSettings
 
 
 @item
 def suppression(spec: SuppressionSpec, work: Work) -> Record:
     """A_sup (n, 256, 256) in [0, 1]."""
-    vlm = work.vlm()
+    vlm = work.vlm(heads=spec.heads)
     asked = Asked(spec.group, spec.f_add, spec.f_nor, spec.others)
 
     def batches() -> Iterator[NDArray[np.float32]]:

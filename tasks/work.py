@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nand_core.artifacts.store import Store
+from nand_core.artifacts.store import Record, Store
 from nand_core.config import Params
 from nand_core.detectors.settings import detector_encoder
 from nand_core.vlm.settings import EncoderSettings
@@ -39,8 +39,8 @@ class Work:
         """A process that is sent items keeps one for all of them, and with it the loaded encoder."""
         return _of_process, (self.params.model_dump_json(), self.root, self.store)
 
-    def vlm(self, detector: str | None = None) -> VLM:
-        """The shared encoder, or the one that a detector asks for; loaded once."""
+    def vlm(self, detector: str | None = None, heads: Record | None = None) -> VLM:
+        """The shared encoder, or the one that a detector asks for; loaded once. With a class's ``heads``, if any."""
         from nand_core.vlm.encoder import load_vlm  # takes seconds, and cached items never need it
 
         settings = self.params.encoder
@@ -50,7 +50,13 @@ class Work:
         with self._guard:
             if name not in self._loaded:
                 self._loaded[name] = load_vlm(settings)
-            return self._loaded[name]
+            vlm = self._loaded[name]
+            if heads is None:
+                return vlm
+            own = f"{name} {heads.sha256}"
+            if own not in self._loaded:
+                self._loaded[own] = vlm.adapted(self.store.path(heads))
+            return self._loaded[own]
 
 
 @lru_cache(maxsize=1)
@@ -62,5 +68,5 @@ def encoder_key(settings: EncoderSettings) -> dict[str, object]:
     """What an encoding depends on: the weights' digests and how they are used."""
     return {
         "files": encoder_digest(settings),
-        **settings.model_dump(mode="json", exclude={"sha256", "batch_size", "pretrained", "linear_layers"}),
+        **settings.model_dump(mode="json", exclude={"sha256", "batch_size", "pretrained", "linear_layers", "adapt"}),
     }

@@ -8,33 +8,9 @@ from torch import Tensor
 
 from training.targets import LOGIT_SCALE
 
-IGNORED = -1
 _NORMAL_WEIGHT, _SIBLING_WEIGHT = 0.1, 0.3
 #: A defect of k patches weighs k^(1 - 0.7), so that large areas do not drown small defects.
 _LARGE = 0.7
-
-
-def patch_labels(labels: Tensor, types: int, patch: int = 8, least: int = 5) -> Tensor:
-    """Label of every patch (n, patches) from pixel labels (n, S, S): the defect that covers most of it.
-
-    A patch with fewer than ``least`` defective pixels is ``IGNORED``.
-    """
-    n, size, _ = labels.shape
-    grid = size // patch
-    tiles = (
-        labels.view(n, grid, patch, grid, patch)
-        .permute(0, 1, 3, 2, 4)
-        .reshape(n * grid * grid, patch * patch)
-        .long()
-    )
-    offset = torch.arange(len(tiles)).mul_(types + 1)[:, None]
-    counts = torch.bincount((tiles + offset).flatten(), minlength=len(tiles) * (types + 1)).view(
-        -1, types + 1
-    )
-    defective = patch * patch - counts[:, 0]
-    label = counts[:, 1:].argmax(1) + 1
-    label = torch.where(defective >= least, label, torch.where(defective == 0, 0, IGNORED))
-    return label.view(n, grid * grid)
 
 
 def _focal(z: Tensor, positive: Tensor, weight: Tensor) -> Tensor:

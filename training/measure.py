@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from scipy.stats import rankdata
 from torch import Tensor
 
+from nand_core.adaptation.patches import patch_labels
 from nand_core.drawing.scenes import TYPES, scene
 from training.augment import normalise, to_tensor
-from training.losses import patch_labels
 from training.model import Tower
 from training.targets import LOGIT_SCALE
 

@@ -7,12 +7,13 @@ import open_clip
 import torch
 import torch.distributed as dist
 
+from nand_core.adaptation.patches import patch_labels
 from nand_core.drawing.lexicon import lexicon
 from nand_core.drawing.scenes import TYPES
 from nand_core.vlm.words import WordTokenizer
 from training import checkpoint
 from training.augment import augment
-from training.losses import patch_labels, patch_loss, token_loss
+from training.losses import patch_loss, token_loss
 from training.model import Tower, build_clip, model_config, start_patch_embedding
 from training.pool import Pool
 from training.settings import TrainSettings

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nand_core.adaptation.patches import IGNORED
 from nand_core.drawing.scenes import TYPES
-from training.losses import IGNORED
 
 
 def draw_windows(

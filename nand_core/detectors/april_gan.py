@@ -14,7 +14,7 @@ from nand_core.vlm.features import ImageFeatures
 class AprilGan(Untrained):
     """Probability of the abnormal text at every position, over the encoder's layers."""
 
-    needs = frozenset({"features", "text", "vlm"})
+    needs = frozenset({"features", "text", "vlm", "heads"})
 
     def __init__(self, settings: AprilGanSettings, context: Context) -> None:
         self._settings = settings

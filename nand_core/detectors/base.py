@@ -48,7 +48,8 @@ class Detector(Protocol):
     """Gives anomaly maps for the images of one class.
 
     Attributes:
-        needs: what it takes from outside: any of ``features``, ``text``, ``vlm``.
+        needs: what it takes from outside: any of ``features``, ``text``, ``vlm``, and ``heads`` where it asks the
+            encoder's heads, which can be the class's own.
         trained: False if it works without ``fit`` and has no state.
     """
 

@@ -53,8 +53,8 @@ def smooth_noise(rng: Rng, cell: float, aspect: float = 1.0) -> np.ndarray:
 
 
 def fractal_noise(rng: Rng, cell: float, octaves: int = 3, roughness: float = 0.5) -> np.ndarray:
-    field = sum(roughness**k * smooth_noise(rng, cell / 2**k) for k in range(octaves))
-    return standardise(field)
+    field = [roughness**k * smooth_noise(rng, cell / 2**k) for k in range(octaves)]
+    return standardise(np.sum(field, axis=0))
 
 
 def band_noise(rng: Rng, sigma: float) -> np.ndarray:

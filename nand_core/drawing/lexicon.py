@@ -37,8 +37,8 @@ class Lexicon:
         self.drawn: tuple[str, ...] = tuple(data["drawn"])
         self.types: dict[str, Entry] = {}
         for name, entry in {**data["drawn"], **data["spoken"]}.items():
-            words = (tuple(entry.get(key, ())) for key in ("nouns", "adjectives", "phrases", "held_out"))
-            self.types[name] = Entry(*words, mixture=entry.get("mixture", {name: 1.0}))
+            words = {key: tuple(entry.get(key, ())) for key in ("nouns", "adjectives", "phrases", "held_out")}
+            self.types[name] = Entry(**words, mixture=entry.get("mixture", {name: 1.0}))
         self.families: dict[str, tuple[str, ...]] = {k: tuple(v) for k, v in data["families"].items()}
         self.objects, self.templates = tuple(data["objects"]), tuple(data["templates"])
         self.states = {"normal": tuple(data["normal"]), "abnormal": tuple(data["abnormal"])}

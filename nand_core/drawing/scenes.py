@@ -19,15 +19,15 @@ from nand_core.drawing.defects import DEFECTS
 from nand_core.drawing.materials import Material
 
 TYPES: tuple[str, ...] = tuple(DEFECTS)
-#: How often a type is drawn, relative to 1.
+#: How often a type is drawn, relative to 1, and as a probability of ``TYPES``.
 FREQUENCY = {
     **dict.fromkeys(("thread", "stain", "liquid", "bent", "broken", "hole", "metal"), 4.0),
     **dict.fromkeys(("scratch", "crack", "cut", "glue", "glue_strip", "stroke", "poke", "fold"), 3.5),
     **dict.fromkeys(("pore", "chip", "fray", "uneven"), 2.5),
     **dict.fromkeys(("mold", "sticker", "misplaced", "tear", "peel"), 0.5),
 }
-_PROBABILITY = np.array([FREQUENCY.get(t, 1.0) for t in TYPES])
-_PROBABILITY = _PROBABILITY / _PROBABILITY.sum()
+PROBABILITY = np.array([FREQUENCY.get(t, 1.0) for t in TYPES])
+PROBABILITY = PROBABILITY / PROBABILITY.sum()
 #: Families on which a type is mostly drawn, because it needs strands, edges or a plain surface to be seen.
 PREFERRED = {
     "bent": ("mesh", "mesh", "honeycomb", "weave", "ribbed", "brick", "perforated"),
@@ -121,8 +121,8 @@ def _between(ends: tuple[float, float], difficulty: float) -> float:
     return ends[0] + (ends[1] - ends[0]) * difficulty
 
 
-def _place(
-    rng: Rng, m: Material, name: str, labels: np.ndarray, difficulty: float
+def place(
+    rng: Rng, m: Material, name: str, labels: np.ndarray, difficulty: float = 1.0
 ) -> tuple[Material, np.ndarray]:
     """Draw one defect; drawings that can hardly be seen are drawn again, then dropped."""
     for _ in range(3):
@@ -192,7 +192,7 @@ def scene(
     rng = np.random.default_rng([seed, index])
     if types is None:
         count = 0 if rng.random() < normal else 1 + rng.binomial(3, 0.25)
-        types = tuple(TYPES[k] for k in rng.choice(len(TYPES), count, p=_PROBABILITY))
+        types = tuple(TYPES[k] for k in rng.choice(len(TYPES), count, p=PROBABILITY))
     if names is None:
         names = _CALM if rng.random() > 0.3 + 0.7 * difficulty else tuple(textures.TEXTURES)
         if types and types[0] in PREFERRED and rng.random() < 0.6:
@@ -210,7 +210,7 @@ def scene(
     material = replace(material, image=np.clip(material.image, 0, 1).astype(np.float32))
     labels = np.zeros((c.SIZE, c.SIZE), np.uint8)
     for defect in types:
-        material, labels = _place(rng, material, defect, labels, difficulty)
+        material, labels = place(rng, material, defect, labels, difficulty)
     image = material.image
     if rng.random() < difficulty:
         image = _light(rng, image)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,50 +103,3 @@ def load_network(visual: ConvTower, path: Path) -> None:
 
 def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
     return {prefix + name: value for name, value in module.state_dict().items()}
-
-
-class PatchHead(nn.Module):
-    """Patch features, averaged over their 3x3 neighbourhood, into the joint space.
-
-    Args:
-        width: C of the features.
-        hidden: widths of the layers between.
-        embed_dim: E of the joint space.
-    """
-
-    centre: Tensor
-    scale: Tensor
-
-    def __init__(self, width: int, hidden: Sequence[int], embed_dim: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        widths = [width, *hidden]
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.GELU(), nn.Dropout(dropout)]
-        self.register_buffer("centre", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], embed_dim))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(N, h, w, C) -> (N, h, w, E), not normalised."""
-        smooth = F.avg_pool2d(tokens.movedim(-1, 1), 3, 1, 1).movedim(1, -1)
-        return self.embed(smooth)
-
-    def embed(self, smooth: Tensor) -> Tensor:
-        """Averaged features (..., C) -> (..., E)."""
-        joint: Tensor = self.layers((smooth - self.centre) / self.scale)
-        return joint
-
-
-def load_head(path: Path, width: int, hidden: Sequence[int], embed_dim: int) -> PatchHead:
-    """A head from safetensors.
-
-    Raises:
-        NandError: the file is that of another head.
-    """
-    head = PatchHead(width, hidden, embed_dim)
-    try:
-        head.load_state_dict({name: value.float() for name, value in load_tensors(path).items()})
-    except RuntimeError as error:
-        raise NandError(f"{path}: not a head for this encoder ({' '.join(str(error).split())[:200]})") from error
-    return head

@@ -6,7 +6,10 @@ of the texts (APRIL-GAN, arXiv 2305.17382). Named models, JSON configs and the e
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self, cast
 
 import numpy as np
 import open_clip
@@ -18,9 +21,10 @@ from torch import Tensor, nn
 from nand_core.errors import NandError
 from nand_core.vlm.blocks import block_widths
 from nand_core.vlm.build import Model, build_model, load_linear, load_weights
-from nand_core.vlm.convnet import build_convolutional, load_head
+from nand_core.vlm.convnet import build_convolutional
 from nand_core.vlm.device import pick_device
 from nand_core.vlm.features import ImageFeatures
+from nand_core.vlm.heads import load_heads
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config, weight_files
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
@@ -34,6 +38,7 @@ class VLM:
     Attributes:
         image_size: side of the square input in pixels.
         layers: 1-based numbers of the blocks used.
+        widths: C_l of each.
         embed_dim: E, the width of the joint space.
         logit_scale: factor on the cosines before the softmax.
         device: where the towers run.
@@ -48,7 +53,7 @@ class VLM:
         *,
         image_size: int,
         layers: tuple[int, ...],
-        depth: int,
+        widths: Sequence[int],
         embed_dim: int,
         logit_scale: float,
         mean: Sequence[float],
@@ -59,9 +64,11 @@ class VLM:
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self._linear = linear if linear is None else linear.to(device).eval().requires_grad_(False)
+        self._pooling = self._linear[-1] if self._linear else None
         self._tokenizer = tokenizer
         self.image_size = image_size
         self.layers = layers
+        self.widths = tuple(widths[layer - 1] for layer in layers)
         self.embed_dim = embed_dim
         self.logit_scale = logit_scale
         self.device = device
@@ -69,22 +76,33 @@ class VLM:
         self._dtype = dtype
         # The last block is always asked for: open_clip's ResNet stops at the last one asked for, and what it
         # pools would be the wrong one. It is dropped again where it was not chosen.
-        self._indices = [*(layer - 1 for layer in layers), depth - 1]
+        self._indices = [*(layer - 1 for layer in layers), len(widths) - 1]
         self._mean = torch.tensor(mean).view(3, 1, 1)
         self._std = torch.tensor(std).view(3, 1, 1)
 
     @property
     def linear(self) -> tuple[nn.Module, ...]:
-        """One ``nn.Linear`` C_l -> E per chosen block.
+        """What brings the patch tokens (..., C_l) of a chosen block to (..., E): an ``nn.Linear`` or a head each.
 
         Raises:
-            NandError: the encoder was loaded without linear layers.
+            NandError: the encoder was loaded without.
         """
         if self._linear is None:
             raise NandError(
-                "encoder.linear_layers: not set, but normality detection needs an APRIL-GAN checkpoint"
+                "encoder.linear_layers: not set, but normality detection needs an APRIL-GAN checkpoint;"
+                " without one, set encoder.adapt: heads are learned from drawn defects"
             )
         return tuple(self._linear)
+
+    def adapted(self, heads: Path) -> Self:
+        """The same encoder with the heads of a file; the encodings of images and texts stay as they are.
+
+        Raises:
+            NandError: the file holds no heads for this encoder.
+        """
+        other = copy.copy(self)
+        other._linear = load_heads(heads, self.widths, self.embed_dim).to(self.device)
+        return other
 
     def autocast(self) -> torch.autocast:
         """The precision in which the towers run."""
@@ -109,7 +127,8 @@ class VLM:
         blocks = tuple(block.float() for block in out["image_intermediates"][: len(self.layers)])
         whole = out.get("image_features")
         if whole is None:  # a tower without a projection of its own: what its patches say on average
-            whole = F.normalize(self.linear[-1](blocks[-1].movedim(1, -1)), dim=-1).mean(dim=(1, 2))
+            head = cast(nn.Module, self._pooling)  # such a tower comes with one
+            whole = F.normalize(head(blocks[-1].movedim(1, -1)), dim=-1).mean(dim=(1, 2))
         return ImageFeatures(blocks, F.normalize(whole.float(), dim=-1))
 
     @torch.no_grad()
@@ -149,8 +168,7 @@ def load_vlm(settings: EncoderSettings) -> VLM:
         raise NandError(f"encoder.layers: {layers[-1]} asked for, {settings.model} has {len(widths)} blocks")
     linear = None
     if convolutional:
-        head = load_head(files["linear_layers"].located(), widths[0], config["head"]["hidden"], config["embed_dim"])
-        linear = nn.ModuleList([head])
+        linear = load_heads(files["linear_layers"].located(), [widths[i - 1] for i in layers], config["embed_dim"])
     else:
         load_weights(model, files["pretrained"].located())
     if linear is None and "linear_layers" in files:
@@ -163,7 +181,7 @@ def load_vlm(settings: EncoderSettings) -> VLM:
         linear,
         image_size=size,
         layers=layers,
-        depth=len(widths),
+        widths=widths,
         embed_dim=config["embed_dim"],
         logit_scale=settings.logit_scale or config.get("logit_scale") or 100.0,
         mean=preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN,

@@ -18,6 +18,20 @@ FileKey = Literal["config", "pretrained", "text", "linear_layers", "vocabulary"]
 """The role of a file that an encoder is made of."""
 
 
+class AdaptSettings(Settings):
+    """How heads are learned for a class: from defects drawn on its good training images, and from drawn scenes.
+
+    Attributes:
+        pictures: drawn of each of the two kinds.
+        steps: of the optimiser, for each layer.
+        seed: of everything random in it.
+    """
+
+    pictures: int = Field(2400, ge=1, le=100_000)
+    steps: int = Field(1500, ge=1, le=100_000)
+    seed: int = Field(0, ge=0)
+
+
 class EncoderSettings(Settings):
     """An open_clip model and the linear layers that bring its patch tokens into the joint space.
 
@@ -35,6 +49,8 @@ class EncoderSettings(Settings):
         precision: of the towers; ``auto`` is fp32 on a CPU and bf16 on a GPU. Logits are always float32.
         device: auto, cpu, cuda or cuda:N.
         batch_size: images encoded at a time.
+        adapt: learn heads for each class in place of ``linear_layers``; null: no. An empty section ({}) takes the
+            defaults: minutes a class on two cores, once.
     """
 
     model: str = "embedded"
@@ -47,6 +63,7 @@ class EncoderSettings(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     batch_size: int = Field(16, gt=0)
+    adapt: AdaptSettings | None = None
 
     @field_validator("layers")
     @classmethod

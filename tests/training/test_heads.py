@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 import torch
 
-from training.heads import HeadSettings, Patches, loss, run, weights
+from nand_core.adaptation.heads import loss, weights
+from nand_core.adaptation.patches import Patches
+from training.heads import RunSettings, run
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list:
     folders = [tmp_path_factory.mktemp("head") for _ in range(2)]
-    small = HeadSettings("", "", scenes=24, validation=8, steps=100, batch=256)
+    small = RunSettings("", "", scenes=24, validation=8, steps=100, batch=256)
     for folder in folders:
         (folder / "export").mkdir()
         run(replace(small, export=str(folder / "export"), log=str(folder / "log")))
@@ -43,5 +45,5 @@ def test_every_type_weighs_the_same_and_large_defects_patches_less():
 
 def test_the_right_target_costs_least():
     targets = torch.eye(30)
-    costs = [loss(targets[kind][None], torch.tensor([3]), torch.ones(1), targets).item() for kind in range(30)]
+    costs = [loss(targets[kind][None], torch.tensor([3]), torch.ones(1), targets, 30.0).item() for kind in range(30)]
     assert min(range(30), key=costs.__getitem__) == 3

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from training.losses import IGNORED, patch_labels, patch_loss, token_loss
+from nand_core.adaptation.patches import IGNORED, patch_labels
+from training.losses import patch_loss, token_loss
 from training.measure import auroc
 
 TARGETS = torch.eye(5)  # normal, three types, abnormal

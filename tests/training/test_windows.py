@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from nand_core.adaptation.patches import IGNORED
 from nand_core.drawing.scenes import TYPES
-from training.losses import IGNORED
 from training.windows import draw_views, draw_windows, majority
 
 

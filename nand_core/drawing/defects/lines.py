@@ -137,9 +137,9 @@ def print_(rng: Rng, m: Material) -> tuple[np.ndarray, np.ndarray]:
     if kind == 4:
         x = c.SIZE - height
         while x < c.SIZE + height:
-            bar = rng.integers(2, 7)
+            bar = int(rng.integers(2, 7))
             draw.rectangle([x, c.SIZE - height // 2, x + bar, c.SIZE + height // 2], fill=255)
-            x += bar + rng.integers(2, 8)
+            x += bar + int(rng.integers(2, 8))
     elif kind == 3:
         for k in range(rng.integers(1, 4)):
             r, w = height * (1 - 0.3 * k) / 2, int(rng.integers(2, 8))

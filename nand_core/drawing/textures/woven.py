@@ -21,7 +21,9 @@ def weave(rng: Rng) -> Material:
         over = (np.floor(i) + np.floor(j)) % rng.integers(3, 5) < rng.integers(1, 3)
     else:
         over = (np.floor(i / (kind + 1)) + np.floor(j / (kind + 1))) % 2 < 1
-    yarn = lambda t: np.sin(np.pi * (t % 1.0)) ** rng.uniform(0.4, 1.0)  # noqa: E731
+    def yarn(t: np.ndarray) -> np.ndarray:
+        return np.sin(np.pi * (t % 1.0)) ** rng.uniform(0.4, 1.0)
+
     warp, weft = yarn(i) * (0.7 + 0.3 * yarn(j)), yarn(j) * (0.7 + 0.3 * yarn(i))
     dark, light = two_tones(rng, (0.3, 0.85))
     second = light if rng.random() < 0.6 else two_tones(rng)[1]

@@ -1,0 +1,76 @@
+"""Heads for every class, learned from defects drawn on its good training images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect import flow
+
+from flows.features import HEADS
+from flows.run import Run
+from nand_core.vlm.settings import AdaptSettings
+from tasks.adaptation import HeadsSpec, PicturesSpec, adapted_heads, drawn_patches
+from tasks.work import encoder_key
+
+_PICTURES, _PHOTOGRAPHS = 50, 8
+"""Pictures of an item, and how many photographs they are drawn on at most."""
+_SCENES, _PAINTED = 70_000_000, 80_000_000
+"""First seeds of drawn scenes and of pictures on photographs: not those of any training that ships."""
+
+
+@flow(name="adaptation")
+def adaptation(params: str = "params.yaml") -> None:
+    """Write ``artifacts/heads/<class>.safetensors``; nothing where ``encoder.adapt`` is off."""
+    run = Run.start("adaptation", Path(params))
+    settings = run.params.encoder.adapt
+    records = {}
+    if settings is not None:
+        key = encoder_key(run.params.encoder)
+        manifest = run.manifest
+        good = manifest[(manifest["split"] == "train") & (manifest["type"] == "good")]
+        specs: dict[tuple[str, int], PicturesSpec] = _pictures("", None, settings, key)
+        for name in sorted(manifest["class"].unique()):
+            specs |= _pictures(name, good[good["class"] == name], settings, key)
+        patches = run.items(drawn_patches, specs, stage="drawn_patches")
+        heads = {
+            name: HeadsSpec(
+                class_name=name,
+                pictures=tuple(record for (owner, _), record in patches.items() if owner in ("", name)),
+                steps=settings.steps,
+                seed=settings.seed,
+                encoder=key,
+            )
+            for name in sorted(manifest["class"].unique())
+        }
+        records = run.items(adapted_heads, heads)
+    with run.writing():
+        run.work.store.materialise({f"{name}.safetensors": record for name, record in records.items()}, HEADS)
+    run.finish()
+
+
+def _pictures(
+    name: str, good: pd.DataFrame | None, settings: AdaptSettings, key: dict[str, Any]
+) -> dict[tuple[str, int], PicturesSpec]:
+    """The items of one class's pictures, or without ``good`` images those of the scenes, which all classes share.
+
+    An item takes some of the photographs only, in the order of their content: reading them all for each would take
+    longer than drawing. A class without good training images has the scenes alone.
+    """
+    if good is not None and good.empty:
+        return {}
+    rows = good.sort_values("sha256") if good is not None else pd.DataFrame(columns=["sha256", "path"])
+    specs = {}
+    for number, first in enumerate(range(0, settings.pictures, _PICTURES)):
+        taken = [(number * _PHOTOGRAPHS + k) % len(rows) for k in range(min(_PHOTOGRAPHS, len(rows)))]
+        part = rows.iloc[taken]
+        specs[name, number] = PicturesSpec(
+            images=tuple(part["sha256"]),
+            paths=tuple(part["path"]),
+            seed=(_PAINTED if len(rows) else _SCENES) + settings.seed,
+            first=first,
+            count=min(_PICTURES, settings.pictures - first),
+            encoder=key,
+        )
+    return specs

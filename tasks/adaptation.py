@@ -1,0 +1,120 @@
+"""Heads for one class: the patches of drawn pictures, item by item, then the training on all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from nand_core.adaptation.heads import HeadSettings, train_head
+from nand_core.adaptation.patches import Patches, kept_patches, to_tensors
+from nand_core.adaptation.targets import text_targets
+from nand_core.artifacts.store import Record
+from nand_core.datasets.images import read_image
+from nand_core.drawing.lexicon import lexicon
+from nand_core.drawing.photographs import painted, reduced
+from nand_core.drawing.scenes import Scene, scene
+from nand_core.vlm.heads import stored
+from tasks.cache import Spec, item
+from tasks.work import Work
+
+
+class PicturesSpec(Spec):
+    """Drawn pictures ``first`` .. ``first + count - 1`` of a seed.
+
+    On good photographs where ``images`` names any by content, else scenes drawn from nothing.
+    """
+
+    unkeyed: ClassVar = frozenset({"paths"})
+
+    images: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    seed: int
+    first: int
+    count: int
+    encoder: dict[str, Any]
+
+
+class HeadsSpec(Spec):
+    """Heads for a class, learned from ``pictures`` (what :func:`drawn_patches` gave)."""
+
+    class_name: str
+    pictures: tuple[Record, ...]
+    steps: int
+    seed: int
+    encoder: dict[str, Any]
+
+
+@item
+def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
+    """Kept patches of drawn pictures, layer by layer, as safetensors."""
+    vlm = work.vlm()
+
+    def pictures() -> Iterator[Scene]:
+        photographs = [reduced(read_image(work.root / path), vlm.image_size) for path in spec.paths]
+        for index in range(spec.first, spec.first + spec.count):
+            yield painted(photographs, vlm.image_size, spec.seed, index) if photographs else scene(spec.seed, index)
+
+    def encode(scenes: Sequence[Scene]) -> Sequence[torch.Tensor]:
+        pixels = torch.stack([vlm.preprocess(Image.fromarray(one.image)) for one in scenes])
+        return vlm.encode_images(pixels).layers
+
+    with _ONE_THREAD, work.store.writing("safetensors") as put:
+        save_file(to_tensors(kept_patches(pictures(), encode, spec.seed + spec.first)), put.path)
+    return put.record
+
+
+@item
+def adapted_heads(spec: HeadsSpec, work: Work) -> Record:
+    """One head a layer (``nand_core.vlm.heads``), as safetensors."""
+    vlm = work.vlm()
+    with _ONE_THREAD:
+        targets = text_targets(vlm, lexicon(), [spec.class_name.replace("_", " ")])
+        settings = HeadSettings(seed=spec.seed, steps=spec.steps)
+        heads = [
+            train_head(_layer(spec, work, number), targets, vlm.logit_scale, settings)
+            for number in range(len(vlm.layers))
+        ]
+        with work.store.writing("safetensors") as put:
+            save_file(stored(heads), put.path)
+    return put.record
+
+
+def _layer(spec: HeadsSpec, work: Work, number: int) -> Patches:
+    """One layer's patches of all pictures: the others stay on the disk."""
+    parts = []
+    for record in spec.pictures:
+        with safe_open(work.store.path(record), framework="pt") as file:
+            parts.append(Patches(*(file.get_tensor(f"{number}.{name}") for name in Patches._fields)))
+    return Patches.joined(parts)
+
+
+class _OneThread:
+    """Torch on one thread while any item is in it: sums in one order give the same bytes whatever the machine.
+
+    The number is the process's, which several items share: the last one out sets it back.
+    """
+
+    def __init__(self) -> None:
+        self._guard, self._inside, self._before = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._inside:
+                self._before = torch.get_num_threads()
+                torch.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_num_threads(self._before)
+
+
+_ONE_THREAD = _OneThread()
