@@ -37,7 +37,8 @@ def adaptation(params: str = "params.yaml") -> None:
         heads = {
             name: HeadsSpec(
                 class_name=name,
-                pictures=tuple(record for (owner, _), record in patches.items() if owner in ("", name)),
+                painted=tuple(record for (owner, _), record in patches.items() if owner == name),
+                scenes=tuple(record for (owner, _), record in patches.items() if not owner),
                 steps=settings.steps,
                 seed=settings.seed,
                 encoder=key,

@@ -93,7 +93,12 @@ def suppression_map(
     text = torch.stack([f_add, f_nor])
     if settings.competing and others is not None:
         text = torch.cat([text, others])
-    probabilities = layer_probabilities(layer_logits(features, linear, text, scale), MAP_SIZE)
+    logits = layer_logits(features, linear, text, scale / settings.temperature)
+    if settings.prior != 1:
+        shift = torch.zeros(len(text), device=text.device)
+        shift[1] = math.log(settings.prior)
+        logits = [layer + shift[:, None, None] for layer in logits]
+    probabilities = layer_probabilities(logits, MAP_SIZE)
     found = combine(probabilities[:, :, 0], settings.combine).clamp(0, 1)
     if settings.dilation:
         claimed = combine(probabilities[:, :, 2:].sum(dim=2), settings.combine).clamp(0, 1)

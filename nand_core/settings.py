@@ -19,7 +19,7 @@ class Settings(BaseModel):
 
 
 class SuppressionSettings(Settings):
-    """How the layers' maps become a suppression map. ``dilation=0, competing=False`` is the paper's setting.
+    """How the layers' maps become a suppression map. The paper's setting: ``dilation=0, competing=False``.
 
     Attributes:
         combine: over the layers; the paper's sum is clipped to 1, a suppression map must lie in [0, 1].
@@ -27,11 +27,16 @@ class SuppressionSettings(Settings):
             maps are tighter than anomaly maps: without it a rim of anomaly can stay around the region.
         competing: let the class's other known groups, by their names, take part in the softmax; a dilated map
             leaves out what they claim.
+        temperature: of the softmax, as a factor on the encoder's own; above 1 for an encoder that is surer than right.
+        prior: weight of plain normality against each text. A suppression map matters where the detector sees
+            something, and there plain normality is less likely than elsewhere; 1 is the paper's.
     """
 
     combine: Combine = "mean"
     dilation: int = Field(55, ge=0, lt=MAP_SIZE)
     competing: bool = True
+    temperature: float = Field(1.0, gt=0, le=100)
+    prior: float = Field(1.0, gt=0, le=1)
 
     @field_validator("dilation")
     @classmethod

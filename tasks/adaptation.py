@@ -19,9 +19,12 @@ from nand_core.datasets.images import read_image
 from nand_core.drawing.lexicon import lexicon
 from nand_core.drawing.photographs import painted, reduced
 from nand_core.drawing.scenes import Scene, scene
-from nand_core.vlm.heads import stored
+from nand_core.vlm.heads import Committee, PatchHead, stored
 from tasks.cache import Spec, item
 from tasks.work import Work
+
+_MOST = (40, 80)
+"""Normal and defective patches kept of a picture at most: those of wide layers must fit into memory together."""
 
 
 class PicturesSpec(Spec):
@@ -41,10 +44,11 @@ class PicturesSpec(Spec):
 
 
 class HeadsSpec(Spec):
-    """Heads for a class, learned from ``pictures`` (what :func:`drawn_patches` gave)."""
+    """Heads for a class, learned from ``painted`` pictures and from ``scenes`` (what :func:`drawn_patches` gave)."""
 
     class_name: str
-    pictures: tuple[Record, ...]
+    painted: tuple[Record, ...]
+    scenes: tuple[Record, ...]
     steps: int
     seed: int
     encoder: dict[str, Any]
@@ -65,30 +69,38 @@ def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
         return vlm.encode_images(pixels).layers
 
     with _ONE_THREAD, work.store.writing("safetensors") as put:
-        save_file(to_tensors(kept_patches(pictures(), encode, spec.seed + spec.first)), put.path)
+        save_file(to_tensors(kept_patches(pictures(), encode, spec.seed + spec.first, _MOST)), put.path)
     return put.record
 
 
 @item
 def adapted_heads(spec: HeadsSpec, work: Work) -> Record:
-    """One head a layer (``nand_core.vlm.heads``), as safetensors."""
+    """A committee a layer (``nand_core.vlm.heads``), as safetensors.
+
+    One member learns from the class's photographs alone, which it tells apart from defects best; the other from
+    drawn scenes as well, which show more of what a defect can be.
+    """
     vlm = work.vlm()
+    sets = [(*spec.painted, *spec.scenes), spec.painted] if spec.painted else [spec.scenes]
+    settings = HeadSettings(seed=spec.seed, steps=spec.steps)
     with _ONE_THREAD:
         targets = text_targets(vlm, lexicon(), [spec.class_name.replace("_", " ")])
-        settings = HeadSettings(seed=spec.seed, steps=spec.steps)
-        heads = [
-            train_head(_layer(spec, work, number), targets, vlm.logit_scale, settings)
-            for number in range(len(vlm.layers))
+
+        def member(records: Sequence[Record], number: int) -> PatchHead:
+            return train_head(_layer(records, work, number), targets, vlm.logit_scale, settings)
+
+        committees = [
+            Committee([member(records, number) for records in sets]) for number in range(len(vlm.layers))
         ]
         with work.store.writing("safetensors") as put:
-            save_file(stored(heads), put.path)
+            save_file(stored(committees), put.path)
     return put.record
 
 
-def _layer(spec: HeadsSpec, work: Work, number: int) -> Patches:
-    """One layer's patches of all pictures: the others stay on the disk."""
+def _layer(records: Sequence[Record], work: Work, number: int) -> Patches:
+    """One layer's patches of many pictures: the others stay on the disk."""
     parts = []
-    for record in spec.pictures:
+    for record in records:
         with safe_open(work.store.path(record), framework="pt") as file:
             parts.append(Patches(*(file.get_tensor(f"{number}.{name}") for name in Patches._fields)))
     return Patches.joined(parts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from nand_core.adaptation.patches import Patches
 from nand_core.drawing.scenes import TYPES
@@ -25,6 +25,8 @@ class HeadSettings:
         steps, batch: of the optimiser; ``batch`` patches each.
         rate: the cycle's highest learning rate.
         noise: added to the standardised features.
+        dropout: share of the inner features left out at a step.
+        near: look at the 3x3 neighbourhood alone.
     """
 
     seed: int = 1
@@ -32,6 +34,8 @@ class HeadSettings:
     batch: int = 1024
     rate: float = 4e-3
     noise: float = 0.1
+    dropout: float = 0.1
+    near: bool = False
 
 
 def train_head(
@@ -50,25 +54,50 @@ def train_head(
         progress: told each step's number, from 1, and its loss.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        head = PatchHead(found.features.shape[1], HIDDEN, targets.shape[1], dropout=0.1).train()
-        known = found.labels >= 0
-        features, labels, weight = found.features[known].float(), found.labels[known], weights(found)[known]
-        head.centre.copy_(features.mean(0))
-        head.scale.copy_(features.std(0).clamp(min=1e-3))
-        optimiser = torch.optim.AdamW(head.parameters(), lr=settings.rate, weight_decay=0.02)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps)
-        for step in range(1, settings.steps + 1):
-            chosen = torch.randint(len(features), (settings.batch,), generator=generator)
-            noise = settings.noise * head.scale * torch.randn(settings.batch, features.shape[1], generator=generator)
-            value = loss(head.embed(features[chosen] + noise), labels[chosen], weight[chosen], targets, scale)
-            optimiser.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            progress(step, value.item())
+    width = found.features.shape[1] // (3 if settings.near else 1)
+    features, labels, weight = found.features[:, :width], found.labels, weights(found)
+    head = _new_head(features, targets.shape[1], generator)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=settings.rate, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps)
+    for step in range(1, settings.steps + 1):
+        chosen = torch.randint(len(features), (settings.batch,), generator=generator)
+        value = loss(_with_noise(head, features[chosen].float(), settings, generator), labels[chosen],
+                     weight[chosen], targets, scale)  # fmt: skip
+        optimiser.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        progress(step, value.item())
     return head.eval()
+
+
+def _new_head(features: Tensor, embed_dim: int, generator: torch.Generator) -> PatchHead:
+    """Its weights drawn by ``generator`` alone: torch's own is the process's, and several heads are trained in one."""
+    head = PatchHead(features.shape[1], HIDDEN, embed_dim)
+    for layer in head.layers:
+        if isinstance(layer, nn.Linear):
+            bound = layer.in_features**-0.5
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    total, squares = torch.zeros(2, features.shape[1], dtype=torch.float64)
+    for part in torch.split(features, 1 << 15):
+        total += part.double().sum(0)
+        squares += part.double().square().sum(0)
+    mean = total / len(features)
+    head.centre.copy_(mean)
+    head.scale.copy_((squares / len(features) - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3))
+    return head
+
+
+def _with_noise(head: PatchHead, seen: Tensor, settings: HeadSettings, generator: torch.Generator) -> Tensor:
+    """The head's answer to noisy features, with parts of it left out: what it must not depend on."""
+    x = (seen - head.centre) / head.scale
+    x = x + settings.noise * torch.randn(x.shape, generator=generator)
+    for layer in head.layers:
+        x = layer(x)
+        if isinstance(layer, nn.GELU):
+            x = x * (torch.rand(x.shape, generator=generator) >= settings.dropout) / (1 - settings.dropout)
+    return x
 
 
 def loss(joint: Tensor, label: Tensor, weight: Tensor, targets: Tensor, scale: float) -> Tensor:
@@ -97,7 +126,7 @@ def figures(head: PatchHead, found: Patches, targets: Tensor) -> dict[str, float
     """Of patches that were not learned from: accuracy over types on defects, AUROC of abnormal against normal."""
     from sklearn.metrics import roc_auc_score
 
-    cosines = F.normalize(head.embed(found.features.float()), dim=-1) @ targets.T
+    cosines = F.normalize(head(found.features.float()), dim=-1) @ targets.T
     defects = found.labels > 0
     kind = cosines[:, 1 : len(TYPES) + 1].argmax(1) + 1
     score = (cosines[:, -2] - cosines[:, 0]).numpy()

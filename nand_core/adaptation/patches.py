@@ -14,8 +14,8 @@ from nand_core.drawing.scenes import TYPES, Scene
 from nand_core.vlm.heads import surroundings
 
 IGNORED = -1
-NORMAL, DEFECTIVE = 60, 200
-"""Patches kept of a picture at most."""
+MOST = (60, 200)
+"""Normal and defective patches kept of a picture at most."""
 _FINE, _LEAST = 8, 6
 """Pixels of a patch's side in the labels, and how many of them a defect covers at least."""
 _BATCH = 16
@@ -25,7 +25,7 @@ Encode = Callable[[Sequence[Scene]], Sequence[Tensor]]
 
 
 class Patches(NamedTuple):
-    """Of one layer: features (n, C) as a head takes them, float16; labels (n,), 0 normal, k for ``TYPES[k - 1]``;
+    """Of one layer: features (n, 3 C) as a head sees them, float16; labels (n,), 0 normal, k for ``TYPES[k - 1]``;
     and the area (n,) in patches of the defects that they belong to, 0 for normal ones.
     """
 
@@ -39,7 +39,9 @@ class Patches(NamedTuple):
         return cls(*(torch.cat(same) for same in zip(*parts, strict=True)))
 
 
-def kept_patches(pictures: Iterable[Scene], encode: Encode, seed: int) -> list[Patches]:
+def kept_patches(
+    pictures: Iterable[Scene], encode: Encode, seed: int, most: tuple[int, int] = MOST
+) -> list[Patches]:
     """The defective patches of drawn pictures and some of the others, layer by layer."""
     generator = torch.Generator().manual_seed(seed)
     kept: list[list[Patches]] = []
@@ -49,11 +51,11 @@ def kept_patches(pictures: Iterable[Scene], encode: Encode, seed: int) -> list[P
             if number == len(kept):
                 kept.append([])
             for scene, features in zip(scenes, surroundings(tokens.movedim(1, -1).float().cpu()), strict=True):
-                kept[number].append(_chosen(scene, features, generator))
+                kept[number].append(_chosen(scene, features, generator, most))
     return [Patches.joined(parts) for parts in kept]
 
 
-def _chosen(scene: Scene, features: Tensor, generator: torch.Generator) -> Patches:
+def _chosen(scene: Scene, features: Tensor, generator: torch.Generator, most: tuple[int, int]) -> Patches:
     """Of one picture and layer, (h, w, C)."""
     side = _FINE * len(features)
     pixels = torch.from_numpy(scene.labels)[None, None].float()
@@ -61,9 +63,9 @@ def _chosen(scene: Scene, features: Tensor, generator: torch.Generator) -> Patch
     labels = patch_labels(fine, len(TYPES), _FINE, _LEAST)[0]
     area = (labels > 0).sum()
     rows = []
-    for candidates, most in ((labels == 0, NORMAL), (labels > 0, DEFECTIVE)):
+    for candidates, limit in ((labels == 0, most[0]), (labels > 0, most[1])):
         found = candidates.nonzero()[:, 0]
-        rows.append(found[torch.randperm(len(found), generator=generator)[:most]])
+        rows.append(found[torch.randperm(len(found), generator=generator)[:limit]])
     chosen = torch.cat(rows)
     label = labels[chosen]
     return Patches(features.flatten(0, 1)[chosen].half(), label, torch.where(label > 0, area, 0))

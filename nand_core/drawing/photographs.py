@@ -18,8 +18,6 @@ from nand_core.drawing.scenes import PROBABILITY, TYPES, Scene, place
 
 _GOOD, _MOST = 0.08, 3
 """Share of pictures without a defect; most defects in one."""
-_TO_THE_FRAME = ("chip", "uneven")
-"""Types that are drawn from an edge of their canvas on: a smaller window's edge would be none of the part."""
 
 
 def painted(photographs: Sequence[Image.Image], side: int, seed: int, index: int) -> Scene:
@@ -39,8 +37,7 @@ def painted(photographs: Sequence[Image.Image], side: int, seed: int, index: int
     labels = np.zeros((side, side), np.uint8)
     count = 0 if rng.random() < _GOOD else int(rng.integers(1, _MOST + 1))
     for kind in rng.choice(len(TYPES), count, p=PROBABILITY):
-        whole = rng.random() < 0.4 or TYPES[kind] in _TO_THE_FRAME
-        width = side if whole else int(rng.integers(side // 2, side + 1))
+        width = side if rng.random() < 0.4 else int(rng.integers(side // 2, side + 1))
         x, y = rng.integers(0, side - width + 1, 2)
         window = np.s_[y : y + width, x : x + width]
         change, label = _defect(rng, image[window], TYPES[kind], grey)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,18 +18,21 @@ HIDDEN = (384, 384)
 
 
 def surroundings(tokens: Tensor) -> Tensor:
-    """What a head sees of a patch: the average over its 3x3 neighbourhood, zeros around the image.
+    """What a head can see of a patch: averages over its 3x3 and its 9x9 neighbourhood and over the whole image.
 
-    (N, h, w, C) -> (N, h, w, C).
+    Zeros around the image count in the first alone, as in the detectors. (N, h, w, C) -> (N, h, w, 3 C), in that order.
     """
-    return F.avg_pool2d(tokens.movedim(-1, 1), 3, 1, 1).movedim(1, -1)
+    maps = tokens.movedim(-1, 1)
+    near, wide = F.avg_pool2d(maps, 3, 1, 1), F.avg_pool2d(maps, 9, 1, 4)
+    whole = maps.mean(dim=(2, 3), keepdim=True).expand_as(maps)
+    return torch.cat([near, wide, whole], dim=1).movedim(1, -1)
 
 
 class PatchHead(nn.Module):
-    """Patch features, averaged over their 3x3 neighbourhood, into the joint space.
+    """What is seen of a patch into the joint space.
 
     Args:
-        width: C of the features.
+        width: how much it looks at of what :func:`surroundings` gives: C for the 3x3 neighbourhood alone, or 3 C.
         hidden: widths of the layers between.
         embed_dim: E of the joint space.
     """
@@ -36,28 +40,37 @@ class PatchHead(nn.Module):
     centre: Tensor
     scale: Tensor
 
-    def __init__(self, width: int, hidden: Sequence[int], embed_dim: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, hidden: Sequence[int], embed_dim: int) -> None:
         super().__init__()
         widths = [width, *hidden]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.GELU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(before, after), nn.GELU()]
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], embed_dim))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(N, h, w, C) -> (N, h, w, E), not normalised."""
-        return self.embed(surroundings(tokens))
-
-    def embed(self, seen: Tensor) -> Tensor:
-        """What :func:`surroundings` gave (..., C) -> (..., E)."""
-        joint: Tensor = self.layers((seen - self.centre) / self.scale)
+    def forward(self, seen: Tensor) -> Tensor:
+        """(..., >= width) -> (..., E), not normalised."""
+        joint: Tensor = self.layers((seen[..., : len(self.centre)] - self.centre) / self.scale)
         return joint
 
 
+class Committee(nn.Module):
+    """Heads of one layer that decide together: the mean of their directions."""
+
+    def __init__(self, members: Sequence[PatchHead]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Patch tokens (N, h, w, C) -> (N, h, w, E)."""
+        seen = surroundings(tokens)
+        return torch.stack([F.normalize(member(seen), dim=-1) for member in self.members]).mean(dim=0)
+
+
 def load_heads(path: Path, widths: Sequence[int], embed_dim: int) -> nn.ModuleList:
-    """One head a layer from safetensors, as :func:`stored` named their tensors.
+    """One committee a layer from safetensors, as :func:`stored` named their tensors.
 
     Args:
         widths: C of the layers.
@@ -65,14 +78,20 @@ def load_heads(path: Path, widths: Sequence[int], embed_dim: int) -> nn.ModuleLi
     Raises:
         NandError: the file holds heads of another encoder, or none.
     """
-    heads = nn.ModuleList(PatchHead(width, HIDDEN, embed_dim) for width in widths)
+    state = load_tensors(path)
+    committees = nn.ModuleList()
+    for number, width in enumerate(widths):
+        seen = [len(value) for name, value in state.items() if re.fullmatch(rf"{number}\.members\.\d+\.centre", name)]
+        if not seen or not {*seen} <= {width, 3 * width}:
+            raise NandError(f"{path}: not heads for this encoder (layer {number + 1}: {width} channels)")
+        committees.append(Committee([PatchHead(one, HIDDEN, embed_dim) for one in seen]))
     try:
-        heads.load_state_dict(load_tensors(path))
+        committees.load_state_dict(state)
     except RuntimeError as error:
         raise NandError(f"{path}: not heads for this encoder ({' '.join(str(error).split())[:200]})") from error
-    return heads.eval().requires_grad_(False)
+    return committees.eval().requires_grad_(False)
 
 
-def stored(heads: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """The tensors of one head a layer, float16: half of the bytes for differences that no score shows."""
-    return {name: value.half().contiguous() for name, value in nn.ModuleList(heads).state_dict().items()}
+def stored(committees: Sequence[Committee]) -> dict[str, Tensor]:
+    """The tensors of one committee a layer, float16: half of the bytes for differences that no score shows."""
+    return {name: value.half().contiguous() for name, value in nn.ModuleList(committees).state_dict().items()}

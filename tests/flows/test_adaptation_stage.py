@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 from pipeline_project import PARAMS, Project
-from safetensors.torch import load_file
 
 from benchmarks.scratch import executed, kill_group, last_run
 from nand.project.server import local_server

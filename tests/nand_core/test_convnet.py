@@ -20,8 +20,9 @@ from nand_core.detectors.build import build_detector
 from nand_core.detectors.settings import AprilGanSettings, PatchCoreSettings, WinCLIPSettings
 from nand_core.errors import NandError
 from nand_core.vlm import package
-from nand_core.vlm.convnet import ConvTower, PatchHead, load_head, load_network
+from nand_core.vlm.convnet import ConvTower, load_network
 from nand_core.vlm.encoder import VLM, load_vlm
+from nand_core.vlm.heads import Committee, PatchHead, load_heads, surroundings
 from nand_core.vlm.settings import IMAGENET, EncoderSettings
 from nand_core.vlm.sources import encoder_digest, weight_files
 from nand_core.vlm.weights import load_tensors
@@ -105,18 +106,31 @@ def test_other_weights_are_refused(tmp_path):
     with pytest.raises(NandError, match="not the weights of this network"):
         load_network(tower, tmp_path / "other.safetensors")
     head = load_file(IMAGENET / "head.safetensors")
-    save_file({name: value for name, value in head.items() if name != "centre"}, tmp_path / "head.safetensors")
-    with pytest.raises(NandError, match=r"head\.safetensors: not a head for this encoder"):
-        load_head(tmp_path / "head.safetensors", 256, CONFIG["head"]["hidden"], 64)
+    del head["0.members.0.scale"]
+    save_file(head, tmp_path / "head.safetensors")
+    with pytest.raises(NandError, match=r"head\.safetensors: not heads for this encoder"):
+        load_heads(tmp_path / "head.safetensors", [256], 64)
 
 
-def test_a_head_averages_its_neighbourhood():
-    head = PatchHead(2, (), 2).eval()
+def test_a_head_sees_its_surroundings():
+    tokens = torch.zeros(1, 12, 12, 2)
+    tokens[0, 2, 2] = 9.0
+    near, wide, whole = surroundings(tokens).split(2, dim=-1)
+    assert near[0, 1:4, 1:4].eq(1).all() and near.sum() == 18
+    assert wide[0, :7, :7].eq(9 / 81).all() and not wide[0, 7:].any()
+    assert whole.eq(9 / 144).all()
+    head = PatchHead(2, (), 2)
     head.load_state_dict({"centre": torch.zeros(2), "scale": torch.ones(2), "layers.0.weight": torch.eye(2),
                           "layers.0.bias": torch.zeros(2)})  # fmt: skip
-    tokens = torch.zeros(1, 5, 5, 2)
-    tokens[0, 2, 2] = 9.0
-    assert head(tokens)[0, 1:4, 1:4].eq(1).all() and head(tokens).sum() == 18
+    assert torch.equal(head(surroundings(tokens)), near)
+
+
+def test_a_committee_gives_the_mean_direction():
+    members = [PatchHead(6, (), 2) for _ in range(2)]
+    for k, member in enumerate(members):
+        torch.nn.init.zeros_(member.layers[0].weight)
+        member.layers[0].bias.data = torch.tensor([[5.0, 0.0], [0.0, 0.1]])[k]
+    assert Committee(members)(torch.rand(1, 3, 3, 2))[0, 1, 1].tolist() == pytest.approx([0.5, 0.5])
 
 
 def test_the_logged_digest_is_the_shipped_heads():

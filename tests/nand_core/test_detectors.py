@@ -56,7 +56,7 @@ def plugins(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "trained", "needs"),
     [
-        ({"kind": "april_gan"}, False, {"features", "text", "vlm"}),
+        ({"kind": "april_gan"}, False, {"features", "text", "vlm", "heads"}),
         ({"kind": "winclip"}, False, {"vlm"}),
         ({"kind": "winclip", "shots": 5}, True, {"vlm"}),
         ({"kind": "patchcore", "device": "cpu"}, True, {"features"}),

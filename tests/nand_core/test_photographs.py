@@ -53,6 +53,8 @@ def test_every_type_is_drawn():
     assert len(found - {0}) > 0.9 * len(TYPES)
 
 
-@pytest.mark.parametrize(("size", "wanted"), [((4000, 3000), (683, 512)), ((64, 64), (64, 64)), ((511, 9000), (511, 9000))])
+@pytest.mark.parametrize(
+    ("size", "wanted"), [((4000, 3000), (683, 512)), ((64, 64), (64, 64)), ((511, 9000), (511, 9000))]
+)
 def test_only_detail_that_cannot_be_used_is_given_up(size, wanted):
     assert reduced(Image.new("RGB", size), 256).size == wanted
