@@ -83,11 +83,13 @@ def demo_project(folder: Path, without: Collection[str] = (), **dataset: int) ->
 
 
 def tiles_project(folder: Path) -> Scratch:
-    """Magnetic tiles, five detectors; NandError where the photographs are not at hand."""
+    """Magnetic tiles, the embedded encoder with its five detectors; NandError where the photographs are not at hand."""
     params = profile("magnetic_tile.yaml")
     if not (ROOT / params["dataset"]["root"]).is_dir():
         raise NandError(f"tiles: {params['dataset']['root']} is not here; ask for the other parts by name")
-    params["detectors"] = {**profile("demo_five.yaml")["detectors"], **params["detectors"]}
+    five, coreset = profile("demo_five.yaml"), params["detectors"]["patchcore"]["coreset"]
+    five["detectors"]["patchcore"]["coreset"] = coreset
+    params |= {name: five[name] for name in ("encoder", "detectors", "suppression")}
     params["dataset"]["root"] = str((ROOT / params["dataset"]["root"]).resolve())
     return created(folder / "tiles", params)
 

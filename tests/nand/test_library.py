@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
+from ruamel.yaml import YAML
+from safetensors.torch import save_file
 
 import nand
+from nand_core.vlm.heads import HIDDEN, Committee, PatchHead, stored
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "pydantic", "open_clip", "prefect", "dvc", "typer")
@@ -148,8 +151,9 @@ def test_the_settings_without_arguments_are_those_of_the_shipped_file(tmp_path, 
     for place in ("train/good", "test/good", "test/scuff", "test/dent"):
         (tmp_path / "parts/carpet" / place).mkdir(parents=True)
         pictures[0].save(tmp_path / "parts/carpet" / place / "000.png")
-    shipped = (ROOT / "profiles/folder.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(shipped.replace("root: data/parts", "root: parts"))
+    shipped = YAML(typ="safe").load(ROOT / "params.yaml")
+    shipped["dataset"] = {"kind": "folder", "root": "parts"}
+    YAML(typ="safe").dump(shipped, tmp_path / "params.yaml")
     made, plain = nand.Normality.from_params(tmp_path / "params.yaml"), nand.Normality("carpet")
     assert made.class_name == "carpet" and made.groups == ("dent", "scuff")
     for name in ("encoder", "suppression", "prompts", "alpha"):
@@ -231,3 +235,23 @@ def test_other_mistakes_are_one_line(normality, encoded, maps):
         normality.add("dust", against="hole")
     with pytest.raises(nand.NandError, match="phrases: a list of texts"):
         normality.add("dust", phrases="dust on carpet")
+
+
+def test_a_class_with_heads_of_its_own(tmp_path, pictures):
+    for place in ("train/good", "test/good", "test/scuff", "test/dent"):
+        (tmp_path / "parts/carpet" / place).mkdir(parents=True)
+        pictures[0].save(tmp_path / "parts/carpet" / place / "000.png")
+    shipped = YAML(typ="safe").load(ROOT / "params.yaml")
+    shipped |= {"dataset": {"kind": "folder", "root": "parts"}, "encoder": {"device": "cpu", "adapt": {}}}
+    YAML(typ="safe").dump(shipped, tmp_path / "params.yaml")
+    with pytest.raises(nand.NandError, match=r"artifacts/heads/carpet\.safetensors: not there.*nand repro"):
+        nand.Normality.from_params(tmp_path / "params.yaml")
+    plain = nand.Normality("carpet", nand.EncoderSettings(device="cpu"))
+    heads = [Committee([PatchHead(3 * width, HIDDEN, plain.vlm.embed_dim)]) for width in plain.vlm.widths]
+    (tmp_path / "artifacts/heads").mkdir(parents=True)
+    save_file(stored(heads), tmp_path / "artifacts/heads/carpet.safetensors")
+    own = nand.Normality.from_params(tmp_path / "params.yaml")
+    maps = np.ones((1, 64, 64))
+    for made in (own, plain):
+        made.add("scuff", against=[])
+    assert not np.array_equal(own.apply(pictures[:1], maps).suppression, plain.apply(pictures[:1], maps).suppression)

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from nand_core.config import check_names, load_params
 from nand_core.errors import NandError
 from nand_core.settings import SuppressionSettings
-from nand_core.vlm.settings import EMBEDDED, EncoderSettings
+from nand_core.vlm.settings import EMBEDDED, AdaptSettings, EncoderSettings
 
 ROOT = Path(__file__).parents[2]
 GOOD: dict[str, Any] = {
@@ -68,6 +68,12 @@ APART = {
     "detectors.winclip_5.shots": 5,
 }
 TILES = {"detectors.patchcore.coreset": 0.02}  # of 400 images; the profile says why
+PHOTOGRAPHS = {  # docs/real_parts.md says why
+    "encoder.model": "efficientnet_lite0",
+    "encoder.adapt": AdaptSettings(),
+    "suppression.temperature": 2.0,
+    "suppression.prior": 0.135,
+}
 
 
 def differing(settings: BaseModel, where: str = "") -> dict[str, Any]:
@@ -87,10 +93,11 @@ def differing(settings: BaseModel, where: str = "") -> dict[str, Any]:
 @pytest.mark.parametrize("name", OWN)
 def test_settings_for_own_images_are_those_of_the_classes(name):
     loaded = load_params(ROOT / name)
-    allowed = {**APART, **(TILES if "tile" in name else {})}
+    real = "tile" in name or "folder" in name
+    allowed = {**(PHOTOGRAPHS if real else APART), **(TILES if "tile" in name else {})}
     found = {place: value for place, value in differing(loaded).items() if not place.startswith("dataset.")}
     assert found.items() <= allowed.items()
-    assert loaded.suppression == SuppressionSettings() and loaded.encoder == EncoderSettings()
+    assert real or (loaded.suppression == SuppressionSettings() and loaded.encoder == EncoderSettings())
 
 
 def test_the_shipped_layers_are_the_ones_without_any_named():

@@ -138,6 +138,18 @@ def test_a_normality_alike_plain_normality_is_even():
     torch.testing.assert_close(found, torch.full((2, 256, 256), 0.5))
 
 
+def test_the_prior_weighs_plain_normality():
+    features, linear, text = parts()
+    found = suppression_map(features, linear, text[0], text[0], 30.0, SuppressionSettings(prior=0.25))
+    torch.testing.assert_close(found, torch.full((2, 256, 256), 0.8))
+
+
+def test_the_temperature_divides_the_scale():
+    features, linear, text = parts()
+    soft = suppression_map(features, linear, text[0], text[1], 30.0, SuppressionSettings(temperature=2.0))
+    assert torch.equal(soft, suppression_map(features, linear, text[0], text[1], 15.0, SuppressionSettings()))
+
+
 def test_dilation_is_a_maximum_filter():
     features, linear, text = parts()
     plain, wide = (
