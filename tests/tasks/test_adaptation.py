@@ -1,0 +1,83 @@
+"""Heads for an open_clip model that has none: learned onto the model's own texts, from one photograph."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from nand_core.artifacts.store import Record, Store
+from nand_core.asked import Asked, answer
+from nand_core.config import Params
+from nand_core.errors import NandError
+from nand_core.settings import SuppressionSettings
+from nand_core.vlm.encoder import load_vlm
+from nand_core.vlm.settings import EncoderSettings
+from tasks.adaptation import HeadsSpec, PicturesSpec, adapted_heads, drawn_patches
+from tasks.work import Work, encoder_key
+
+CONFIG = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 64, "layers": 4, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Work:
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**CONFIG).state_dict(), folder / "clip.safetensors")
+    (folder / "clip.json").write_text(json.dumps(CONFIG))
+    encoder = {"model": str(folder / "clip.json"), "pretrained": str(folder / "clip.safetensors"), "device": "cpu"}
+    params = {"dataset": {"kind": "folder", "root": "x"}, "detectors": {"a": {"kind": "april_gan"}},
+              "encoder": encoder | {"adapt": {}}}  # fmt: skip
+    return Work(Params.model_validate(params), folder, Store(root=folder / "store"))
+
+
+def picture(work: Work, size: int) -> PicturesSpec:
+    name = f"good{size}.png"
+    if size:
+        Image.effect_noise((size, size), 40).save(work.root / name)
+    images = {"images": ("0" * 64,), "paths": (name,)} if size else {}
+    return PicturesSpec(**images, seed=1, first=0, count=12, encoder=encoder_key(work.params.encoder))
+
+
+@pytest.fixture(scope="module")
+def heads(work) -> Path:
+    painted = tuple(Record.model_validate(drawn_patches.fn(picture(work, size), work)) for size in (64, 4000))
+    scenes = (Record.model_validate(drawn_patches.fn(picture(work, 0), work)),)
+    spec = HeadsSpec(class_name="metal_nut", painted=painted, scenes=scenes, steps=30, seed=0,
+                     encoder=encoder_key(work.params.encoder))  # fmt: skip
+    return work.store.path(Record.model_validate(adapted_heads.fn(spec, work)))
+
+
+def test_without_them_the_encoder_cannot_be_asked(work):
+    with pytest.raises(NandError, match=r"encoder\.adapt"):
+        _ = load_vlm(work.params.encoder).linear
+
+
+def test_every_layer_has_a_committee_in_the_texts_space(work, heads):
+    vlm = work.vlm().adapted(heads)
+    assert [len(head.members) for head in vlm.linear] == [2, 2, 2, 2]
+    pixels = torch.rand(2, 3, 64, 64)
+    for tokens, head in zip(vlm.encode_images(pixels).layers, vlm.linear, strict=True):
+        assert head(tokens.movedim(1, -1)).shape == (2, 4, 4, 24)
+
+
+def test_a_normality_can_be_asked(work, heads):
+    vlm = work.vlm().adapted(heads)
+    f_add, f_nor = (tuple(vector.tolist()) for vector in vlm.encode_text(["a scratched nut", "a flawless nut"]))
+    features = vlm.encode_images(torch.rand(1, 3, 64, 64))
+    found = answer(vlm, features, Asked("scratch", f_add, f_nor), SuppressionSettings())
+    assert found.shape == (1, 256, 256) and found.min() >= 0 and found.max() <= 1
+
+
+def test_heads_of_another_encoder_are_refused(work, heads):
+    with pytest.raises(NandError, match="not heads for this encoder"):
+        load_vlm(EncoderSettings(device="cpu")).adapted(heads)
