@@ -13,7 +13,7 @@ from pipeline_project import CLASSES, PHRASED, server_address
 from sklearn.metrics import roc_auc_score
 
 STAGES = {
-    "demo_data", "dataset", "prompts", "text_features", "base_maps@april_gan", "base_maps@patchcore",
+    "demo_data", "dataset", "adaptation", "prompts", "text_features", "base_maps@april_gan", "base_maps@patchcore",
     "suppression", "evaluate", "report", "image_features",
 }  # fmt: skip
 COLUMNS = [

