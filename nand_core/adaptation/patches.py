@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple, Self
 
@@ -97,9 +97,3 @@ def patch_labels(labels: Tensor, types: int, patch: int = 8, least: int = 5) -> 
 def to_tensors(layers: Sequence[Patches]) -> dict[str, Tensor]:
     """As they are stored: ``<layer>.<field>``."""
     return {f"{i}.{name}": value for i, one in enumerate(layers) for name, value in one._asdict().items()}
-
-
-def from_tensors(tensors: Mapping[str, Tensor]) -> list[Patches]:
-    """The layers back from what :func:`to_tensors` gave."""
-    count = len(tensors) // len(Patches._fields)
-    return [Patches(*(tensors[f"{i}.{name}"] for name in Patches._fields)) for i in range(count)]
