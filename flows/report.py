@@ -110,7 +110,8 @@ def _report_spec(run: Run) -> ReportSpec:
             "Encoder": encoder_fact(params.encoder),
             "Detectors": ", ".join(params.detectors),
             "Suppression": f"{params.suppression.combine} over layers, dilation {params.suppression.dilation} px, "
-            f"{'' if params.suppression.competing else 'not '}competing, strength {params.evaluation.alpha:g}",
+            f"{'' if params.suppression.competing else 'not '}competing, strength {params.evaluation.alpha:g}, "
+            f"temperature {params.suppression.temperature:g}, prior {params.suppression.prior:g}",
         },
         notes=tuple(notes),
         unknown_words={name: tuple(sorted(set(words))) for name, words in unknown.items() if words},
@@ -124,4 +125,7 @@ def encoder_fact(settings: EncoderSettings) -> str:
     config = model_config(settings)
     size = settings.image_size or config["vision_cfg"]["image_size"]
     layers = settings.layers or config.get("layers")
-    return f"{settings.model}, {size} px, layers {', '.join(map(str, layers)) if layers else 'at the four quarters'}"
+    said = f"{settings.model}, {size} px, layers {', '.join(map(str, layers)) if layers else 'at the four quarters'}"
+    if settings.adapt is not None:
+        said += f", heads of each class's own ({settings.adapt.pictures} drawn pictures, {settings.adapt.steps} steps)"
+    return said
