@@ -60,7 +60,7 @@ class Served:
 
     def ask(self, what: str, **question) -> list[dict]:
         url = f"{self.environment['PREFECT_API_URL']}/{what}/filter"
-        return httpx.post(url, json=question, trust_env=False).raise_for_status().json()
+        return httpx.post(url, json=question, trust_env=False, timeout=60).raise_for_status().json()
 
     def runs(self, flow: str) -> list[dict]:
         return self.ask("flow_runs", flows={"name": {"any_": [flow]}}, sort="START_TIME_ASC")
