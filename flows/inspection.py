@@ -118,9 +118,12 @@ class Judges:
         run, params = self.run, self.run.params
         with hold_store(run.work.store):
             detector = self.items.fitted(class_name)
+            heads = class_heads(run).get(class_name)
+            if heads is not None:
+                run.work.vlm(heads=heads)  # read while nothing can be pruned
         asked = tuple(map(self._asked, self.held.get(class_name, ())))
         strength = params.suppression, params.evaluation.alpha
-        vlm = partial(run.work.vlm, heads=class_heads(run).get(class_name))
+        vlm = partial(run.work.vlm, heads=heads)
         return Judge(self.name, detector, vlm, asked, *strength, *self.thresholds[class_name])
 
     def _asked(self, one: Normality) -> Asked:
