@@ -19,6 +19,7 @@ STAGES = (
     "demo_data",
     "dataset",
     "adaptation",
+    "examples",
     "prompts",
     "text_features",
     "base_maps",

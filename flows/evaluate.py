@@ -10,11 +10,14 @@ from pathlib import Path
 import pandas as pd
 from prefect import flow
 
+from flows.example_protocol import example_rows, protocol_free
+from flows.examples import left_out
 from flows.run import ARTIFACTS, RESULTS, Run
 from flows.scope import finish
 from flows.suppression import CONTROL
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import Record, sha256_file
+from nand_core.example_protocol import example_table, with_examples
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import OPERATING_COLUMNS, effect_table
 from nand_core.protocol import AUROC_COLUMNS, SCORE_COLUMNS, aggregate
@@ -31,7 +34,7 @@ NORMALITIES = RESULTS / "normalities.parquet"
 
 @flow(name="evaluate")
 def evaluate(params: str = "params.yaml", class_name: str | None = None) -> None:
-    """Write ``results/``: ``auroc``, ``scores``, ``operating`` and ``normalities.parquet``, and ``metrics.json``.
+    """Write ``results/``: auroc, scores, operating, examples and normalities ``.parquet``, and ``metrics.json``.
 
     With a class named, only its part of ``normalities.parquet``: a normality has no effect on the protocol.
     """
@@ -55,18 +58,21 @@ def _protocol(run: Run, digest: Callable[[Path], str]) -> None:
                 rows=tuple(rows[ROW].to_dict("records")),
                 own=own[group],
                 wrong={text: record for text, record in own.items() if text != group},
-                settings=run.params.evaluation,
+                settings=protocol_free(run.params.evaluation),
             )
     records = run.items(judge, specs)
     answers = [json.loads(run.work.store.path(record).read_bytes()) for record in records.values()]
     table = pd.DataFrame([answer["row"] for answer in answers], columns=AUROC_COLUMNS)
     operating = pd.DataFrame([answer["operating"] for answer in answers], columns=OPERATING_COLUMNS)
     scores = pd.concat([pd.DataFrame(answer["scores"], columns=SCORE_COLUMNS) for answer in answers])
+    protocol = run.params.evaluation.examples
+    examples = example_rows(run, protocol, digest) if protocol else example_table([])
+    tables = {"auroc": table, "scores": scores, "operating": operating, "examples": examples}
     with run.writing():
-        for name, frame in (("auroc", table), ("scores", scores), ("operating", operating)):
+        for name, frame in tables.items():
             _write(frame, RESULTS / f"{name}.parquet")
         with replacing(RESULTS / "metrics.json") as temporary:
-            temporary.write_text(json.dumps(aggregate(table), indent=2) + "\n")
+            temporary.write_text(json.dumps(with_examples(aggregate(table), examples), indent=2) + "\n")
 
 
 def _scores(run: Run, digest: Callable[[Path], str]) -> dict[tuple[str, str], dict[str, Record]]:
@@ -96,7 +102,7 @@ def _normalities(run: Run, digest: Callable[[Path], str], class_name: str | None
     held: dict[str, list[Normality]] = {}
     for normality in current(run.params.prompts, known_groups(run.manifest)):
         held.setdefault(normality.class_name, []).append(normality)
-    specs = {}
+    specs, examples = {}, left_out(run)
     for detector, name, rows, base in _judged(run):
         if name in held and class_name in (None, name):
             paths = [ARTIFACTS / "suppression" / name / f"{normality.name}.npz" for normality in held[name]]
@@ -105,11 +111,12 @@ def _normalities(run: Run, digest: Callable[[Path], str], class_name: str | None
                 detector=detector,
                 rows=tuple(rows[ROW].to_dict("records")),
                 added=tuple(sorted({normality.group for normality in held[name]} - {""})),
+                left_out=tuple(sorted(examples[name])),
                 base=digest(base),
                 base_path=base,
                 suppressions=tuple(map(digest, paths)),
                 suppression_paths=tuple(paths),
-                settings=run.params.evaluation,
+                settings=protocol_free(run.params.evaluation),
             )
     records = run.items(judge_normalities, specs) if specs else {}
     parts = [pd.read_parquet(run.work.store.path(record)) for record in records.values()]

@@ -11,10 +11,11 @@ from prefect import flow, get_run_logger
 from flows.checkout import DVC_LOCK, head
 from flows.detector import DetectorItems
 from flows.evaluate import NORMALITIES
+from flows.examples import Reference
 from flows.features import TEXT_FEATURES, class_heads, text_vectors
 from flows.inbox.current import FIRST, check_current, current_thresholds
 from flows.inbox.folder import Folder, below_checkout
-from flows.inbox.judge import Judge
+from flows.inbox.judge import Held, Judge
 from flows.inbox.recorded import check_recorded
 from flows.inbox.rounds import Rounds
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run, hold_store
@@ -23,7 +24,9 @@ from flows.suppression import question
 from nand_core.artifacts.disk import refusals
 from nand_core.asked import Asked
 from nand_core.errors import NandError
+from nand_core.examples import Shown
 from nand_core.normalities import Normality, current, known_groups
+from tasks.examples import read_good, read_shown
 
 OPERATING = RESULTS / "operating.parquet"
 MOST = 32
@@ -99,7 +102,7 @@ class Judges:
             self.held,
             self.vectors,
             effect,
-            ARTIFACTS / "prompts",
+            ARTIFACTS,
             run.params.prompts,
             run.params.detectors,
         )
@@ -116,19 +119,30 @@ class Judges:
 
     def _judge(self, class_name: str) -> Judge:
         run, params = self.run, self.run.params
+        held, reference, good = self.held.get(class_name, []), Reference(run), None
         with hold_store(run.work.store):
             detector = self.items.fitted(class_name)
             heads = class_heads(run).get(class_name)
             if heads is not None:
                 run.work.vlm(heads=heads)  # read while nothing can be pruned
-        asked = tuple(map(self._asked, self.held.get(class_name, ())))
+            normalities = tuple(Held(one.text, self._asked(one), self._shown(one, reference)) for one in held)
+            if any(one.shown for one in normalities):
+                good = read_good(reference.good(class_name), run.work)
         strength = params.suppression, params.evaluation.alpha
-        vlm = partial(run.work.vlm, heads=heads)
-        return Judge(self.name, detector, vlm, asked, *strength, *self.thresholds[class_name])
+        vlm, thresholds = partial(run.work.vlm, heads=heads), self.thresholds[class_name]
+        return Judge(self.name, detector, vlm, normalities, *strength, *thresholds, good, params.suppression.examples)
 
-    def _asked(self, one: Normality) -> Asked:
+    def _asked(self, one: Normality) -> Asked | None:
+        if not one.asked:
+            return None
         where, apart = (one.class_name, one.name), one if one.apart else None
         return question(self.vectors, self.groups, self.run.params.suppression, where, apart)
+
+    def _shown(self, one: Normality, reference: Reference) -> Shown | None:
+        if not one.like and not one.unlike:
+            return None
+        good = reference.good(one.class_name)
+        return read_shown(*reference.sides(one), good, self.run.params.suppression.examples, self.run.work)
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.evaluate import evaluate
+from flows.examples import examples
 from flows.prompts import prompts
 from flows.report import report
 from flows.run import ARTIFACTS
@@ -23,9 +24,11 @@ def normality(class_name: str, name: str = "", params: str = "params.yaml") -> N
     No image is encoded that was before, and no base map drawn. ``name`` is the file's stem of an added normality:
     its phrases are printed. The stages run as parts of this flow, as one of its own would take each a while.
     """
+    examples.fn(params)
     prompts.fn(params, class_name)
-    if name:
-        describe(ARTIFACTS / "prompts" / class_name / f"{name}.json")
+    made = ARTIFACTS / "prompts" / class_name / f"{name}.json"
+    if name and made.is_file():  # examples alone have no phrases
+        describe(made)
     for stage in (text_features, suppression, evaluate, report):
         stage.fn(params, class_name)
 

@@ -12,6 +12,7 @@ from flows.base_maps import base_maps
 from flows.dataset import dataset
 from flows.demo_data import demo_data
 from flows.evaluate import evaluate
+from flows.examples import examples
 from flows.prompts import prompts
 from flows.report import report
 from flows.runners import task_runner
@@ -28,7 +29,7 @@ def pipeline(params: str = "params.yaml") -> None:
     def run(stage: Flow[..., Any], *arguments: str) -> None:
         stage.with_options(task_runner=task_runner(settings.run))(*arguments, params)
 
-    for stage in (demo_data, dataset, adaptation, prompts, text_features):
+    for stage in (demo_data, dataset, adaptation, examples, prompts, text_features):
         run(stage)
     for detector in settings.detectors:
         run(base_maps, detector)

@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.evaluate import NORMALITIES
+from flows.examples import EXAMPLES
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run
 from flows.scope import finish
 from nand_core.artifacts.disk import replacing
@@ -17,7 +18,7 @@ from nand_core.report.inputs import read_json, report_data_files
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
-from tasks.report import Held, NormalitiesSpec, ReportSpec, normalities_page
+from tasks.report import Held, HeldExample, NormalitiesSpec, ReportSpec, normalities_page
 from tasks.report import report as render
 
 GENERATED_IMAGES = (
@@ -62,15 +63,17 @@ def _normalities_spec(run: Run) -> NormalitiesSpec:
     tokenizer = load_tokenizer(run.params.encoder)
 
     def held(normality: Normality) -> Held:
+        made = {"class_name": normality.class_name, "text": normality.text, "group": normality.group}
+        folder = EXAMPLES / normality.class_name
+        shown = {
+            side: tuple(HeldExample(path=folder / one.image, box=one.box, mask=bool(one.mask)) for one in found)
+            for side, found in (("like", normality.like), ("unlike", normality.unlike))
+        }
+        if not normality.asked:
+            return Held(**made, **shown)
         path = ARTIFACTS / "prompts" / normality.class_name / f"{normality.name}.json"
-        return Held(
-            class_name=normality.class_name,
-            text=normality.text,
-            group=normality.group,
-            path=path,
-            sha256=sha256_file(path),
-            unknown=tuple(sorted(set(unknown_words(tokenizer, " ".join(read_json(path)["phrases"]))))),
-        )
+        unknown = tuple(sorted(set(unknown_words(tokenizer, " ".join(read_json(path)["phrases"])))))
+        return Held(**made, **shown, path=path, sha256=sha256_file(path), unknown=unknown)
 
     return NormalitiesSpec(
         held=tuple(map(held, current(run.params.prompts, known_groups(run.manifest)))),
@@ -78,6 +81,8 @@ def _normalities_spec(run: Run) -> NormalitiesSpec:
         effect_path=NORMALITIES,
         templates={path.name: sha256_file(path) for path in report_data_files()},
         false_alarm=run.params.evaluation.false_alarm,
+        panel=run.params.report.panel,
+        quality=run.params.report.quality,
     )
 
 
@@ -86,7 +91,7 @@ def _report_spec(run: Run) -> ReportSpec:
     # Only what the protocol uses: a normality that is no labelled group leaves this page as it is.
     names = [(name, group) for name, groups in known_groups(manifest).items() for group in groups]
     prompts = {f"{name}/{group}": ARTIFACTS / "prompts" / name / f"{group}.json" for name, group in names}
-    read = [MANIFEST, *(RESULTS / f"{table}.parquet" for table in ("auroc", "scores", "operating"))]
+    read = [MANIFEST, *(RESULTS / f"{table}.parquet" for table in ("auroc", "scores", "operating", "examples"))]
     read += prompts.values()
     read += [ARTIFACTS / "suppression" / name / f"{group}.npz" for name, group in names]
     read += sorted(path for path in (ARTIFACTS / "base_maps").rglob("*") if path.is_file())

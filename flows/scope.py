@@ -12,6 +12,11 @@ from nand_core.normalities import Normality, current, known_groups
 
 
 def texts(run: Run, class_name: str | None) -> dict[tuple[str, str], Normality | None]:
+    """What the text encoder is asked about, of all that has files of its own (:func:`apart`)."""
+    return {where: one for where, one in apart(run, class_name).items() if one is None or one.asked}
+
+
+def apart(run: Run, class_name: str | None) -> dict[tuple[str, str], Normality | None]:
     """What has files of its own, by class and name: the labelled groups (None) and the other normalities.
 
     With a class named, its normalities alone: its groups are the protocol's, which none of them changes.

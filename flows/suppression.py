@@ -1,4 +1,4 @@
-"""Suppression maps of every group, of every other text that is normal now, and of the control."""
+"""Suppression maps of every group, of everything else that is normal now, and of the control."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.examples import Reference
 from flows.features import class_heads, class_shards, text_vectors
 from flows.run import ARTIFACTS, Run
-from flows.scope import finish, place, texts
+from flows.scope import apart, finish, place
 from nand_core.asked import Asked, Vector, ask
 from nand_core.normalities import Normality, known_groups
 from nand_core.protocol import NONSENSE
@@ -60,21 +61,23 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
     settings = run.params.suppression
     vectors = text_vectors()
     groups = known_groups(run.manifest)
-    found = texts(run, class_name)
+    found = apart(run, class_name)
     shards = class_shards(run, "test", encoded=bool(found), class_name=class_name)
-    key, heads = encoder_key(run.params.encoder), class_heads(run)
+    key, heads, reference = encoder_key(run.params.encoder), class_heads(run), Reference(run)
 
-    asked = {where: question(vectors, groups, settings, where, one) for where, one in found.items()}
+    asked: dict[tuple[str, str], Asked | None] = {
+        where: question(vectors, groups, settings, where, one) if one is None or one.asked else None
+        for where, one in found.items()
+    }
     if class_name is None:
         asked |= {(name, ""): nonsense_question(vectors, groups, settings, name) for name in groups if groups[name]}
+    shown = {where: reference.shown(one, shards[where[0]]) for where, one in found.items() if one is not None}
     specs = {
         (name, stem): SuppressionSpec(
             class_name=name,
-            group=stem,
             shards=shards[name],
-            f_add=one.f_add,
-            f_nor=one.f_nor,
-            others=one.others,
+            asked=one,
+            shown=shown.get((name, stem)),
             encoder=key,
             heads=heads.get(name),
             settings=settings,

@@ -1,16 +1,17 @@
-"""A normality as the encoder is asked about it: the text features of Eq. 4, and the maps that answer."""
+"""A normality as a question to the encoder - a text (Eq. 4), examples, or both - and the maps that answer it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from nand_core.examples import Good, Shown, enlarged, example_map, good_distances, kept_share, patch_vectors
 from nand_core.normality import rivals, suppression_map
-from nand_core.settings import SuppressionSettings
+from nand_core.settings import ExampleSettings, SuppressionSettings
 from nand_core.vlm.features import ImageFeatures
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ class Asked:
     f_add: Vector
     f_nor: Vector
     others: tuple[Vector, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Examples, and the distances (N, h, w) of the asked images' patches to the nearest good ones."""
+
+    shown: Shown
+    distances: Tensor
+    settings: ExampleSettings
 
 
 def ask(
@@ -62,3 +72,56 @@ def answer(vlm: VLM, features: ImageFeatures, asked: Asked, settings: Suppressio
     others = torch.tensor(asked.others, device=vlm.device) if asked.others else None
     layers = [tokens.to(vlm.device) for tokens in features.layers]
     return suppression_map(layers, vlm.linear, f_add, f_nor, vlm.logit_scale, settings, others).cpu()
+
+
+@torch.no_grad()
+def seen(
+    vlm: VLM,
+    features: ImageFeatures,
+    asked: Asked | None,
+    compared: Compared | None,
+    settings: SuppressionSettings,
+) -> Tensor:
+    """A_sup (N, 256, 256) of a normality that a text, examples, or both describe: in [0, 1], on the CPU.
+
+    What either says is normal is: the larger of both, but for what looks like the examples that are not fine.
+    """
+    found = []
+    if asked is not None:
+        found.append(answer(vlm, features, asked, settings))
+    if compared is not None:
+        vectors = patch_vectors([tokens.cpu() for tokens in features.layers])
+        if found:
+            share = kept_share(vectors, compared.distances, compared.shown)
+            found = [found[0] * enlarged(share)] if isinstance(share, Tensor) else found
+        if len(compared.shown.like):
+            found.append(enlarged(example_map(vectors, compared.distances, compared.shown, compared.settings)))
+    return torch.stack(found).amax(dim=0)
+
+
+def answers(
+    vlm: VLM,
+    features: ImageFeatures,
+    held: Sequence[tuple[Asked | None, Shown | None]],
+    good: Good | None,
+    settings: SuppressionSettings,
+    examples: ExampleSettings,
+) -> list[Tensor]:
+    """A_sup of several normalities, as :func:`seen`; the images are compared with the good ones once.
+
+    Args:
+        held: the question about the text, and the examples, of each.
+        good: what good images look like; needed where there are examples.
+    """
+    distances = None
+    if good is not None and any(shown for _, shown in held):
+        distances = good_distances(patch_vectors([layer.cpu() for layer in features.layers]), good)
+    found = []
+    for asked, shown in held:
+        compared = None
+        if shown is not None:
+            if distances is None:
+                raise ValueError("examples, but no good patches to compare the images with")
+            compared = Compared(shown, distances, examples)
+        found.append(seen(vlm, features, asked, compared, settings))
+    return found

@@ -17,7 +17,7 @@ from nand_core.detectors.settings import DetectorSettings
 from nand_core.errors import NandError, nearest
 from nand_core.normalities import current, known_groups
 from nand_core.prompts.settings import PromptSettings
-from nand_core.settings import EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSettings
+from nand_core.settings import EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSection
 from nand_core.vlm.settings import EncoderSettings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Params(Settings):
     encoder: EncoderSettings = EncoderSettings()
     prompts: PromptSettings = PromptSettings()
     detectors: dict[str, DetectorSettings] = Field(min_length=1)
-    suppression: SuppressionSettings = SuppressionSettings()
+    suppression: SuppressionSection = SuppressionSection()
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
     run: RunSettings = RunSettings()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nand_core.errors import NandError, nearest
 from nand_core.prompts.clean import clean
-from nand_core.prompts.settings import Added, PromptSettings
+from nand_core.prompts.settings import Added, Example, PromptSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,13 +20,15 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Normality:
-    """A text that counts as normal for one class.
+    """What counts as normal for one class: a text, or what examples show, or both.
 
     Attributes:
         text: the name of the labelled group that it is, else the free text in its cleaned form.
         group: that group; "" for a free text.
         phrases: its own, where they were given with it.
         name: stem of its files, ``prompts/<class>/<name>.json`` and ``suppression/<class>/<name>.npz``.
+        like, unlike: its examples, and those of what it is not.
+        asked: whether the text encoder is asked about the text.
     """
 
     class_name: str
@@ -34,6 +36,9 @@ class Normality:
     group: str
     phrases: tuple[str, ...]
     name: str
+    like: tuple[Example, ...] = ()
+    unlike: tuple[Example, ...] = ()
+    asked: bool = True
 
     @property
     def apart(self) -> bool:
@@ -51,9 +56,10 @@ def resolve(class_name: str, entry: Added, groups: Collection[str]) -> Normality
     """What an entry of ``prompts.normalities`` means where the class has these labelled ``groups``."""
     text = clean(entry.text)
     group = next((g for g in sorted(groups) if clean(g) == text or g.casefold() == slug(text)), "")
-    if group and not entry.phrases:
+    if group and not (entry.phrases or entry.like or entry.unlike):
         return Normality(class_name, group, group, (), group)
-    return Normality(class_name, group or text, group, entry.phrases, slug(text, groups))
+    name, shown = slug(text, groups), (entry.like, entry.unlike, entry.asked)
+    return Normality(class_name, group or text, group, entry.phrases, name, *shown)
 
 
 def slug(text: str, taken: Iterable[str] = ()) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MAP_SIZE = 256
 """Side in pixels of every stored map."""
@@ -46,6 +46,74 @@ class SuppressionSettings(Settings):
         return value
 
 
+class ExampleSettings(Settings):
+    """How accepted images become a suppression map.
+
+    Attributes:
+        bank: patches of a class's good images that an image is compared with.
+        level: share of good patches that do not count as unusual; an example's patches above are what is meant.
+        turns: take an example's reflections as well.
+        patches: most patches of all examples of a normality together.
+        none, whole: of 1 - d_ex / d_good: up to ``none`` nothing is suppressed, from ``whole`` on all; between them
+            the share grows evenly. 0 and 1 leave min(d_good, d_ex) of PatchCore's map.
+        widen: side of a maximum filter over the map, odd, in patches; 1 is off.
+        regions: let the patches of one unusual region vote: all of it is suppressed by its mean at least.
+        images: most examples of a normality.
+        seed: of the samples.
+    """
+
+    bank: int = Field(8192, ge=16, le=1 << 20)
+    level: float = Field(0.995, gt=0, lt=1)
+    turns: bool = True
+    patches: int = Field(2048, ge=1, le=1 << 20)
+    none: float = Field(0.2, ge=0, lt=1)
+    whole: float = Field(0.6, gt=0, le=1)
+    widen: int = Field(3, ge=1, lt=32)
+    regions: bool = True
+    images: int = Field(50, ge=1, le=1000)
+    seed: int = Field(0, ge=0)
+
+    @field_validator("widen")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("widen must be odd; 1 is off")
+        return value
+
+    @model_validator(mode="after")
+    def _ascending(self) -> ExampleSettings:
+        if self.none >= self.whole:
+            raise ValueError("none must be below whole")
+        return self
+
+
+class SuppressionSection(SuppressionSettings):
+    """How the suppression maps of texts, and with ``examples`` those of examples, are made."""
+
+    examples: ExampleSettings = ExampleSettings()
+
+
+class ExampleProtocol(Settings):
+    """The protocol for normality by example: how many images of a group are shown, in how many draws.
+
+    Attributes:
+        images: k, the numbers of images; a group with fewer than k + 1 is left out of that k.
+        draws: of the images of each group and k.
+        seed: of the draws.
+    """
+
+    images: tuple[int, ...] = Field((1, 5, 10), min_length=1)
+    draws: int = Field(3, ge=1, le=100)
+    seed: int = Field(0, ge=0)
+
+    @field_validator("images")
+    @classmethod
+    def _numbers(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if min(value) < 1 or list(value) != sorted(set(value)):
+            raise ValueError("images must be numbers from 1 on in ascending order, such as [1, 5, 10]")
+        return value
+
+
 class EvaluationSettings(Settings):
     """How a normality addition is judged."""
 
@@ -54,6 +122,7 @@ class EvaluationSettings(Settings):
     seed: int = Field(0, ge=0, description="seed of the bootstrap and of the folds that set thresholds")
     level: float = Field(95.0, gt=0, lt=100, description="level of the interval in percent")
     false_alarm: float = Field(0.05, gt=0, lt=1, description="share of good images that may raise an alarm")
+    examples: ExampleProtocol | None = Field(None, description="judge normality by example as well; null: do not")
 
 
 class ReportSettings(Settings):

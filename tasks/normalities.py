@@ -19,7 +19,8 @@ from tasks.work import Work
 class EffectSpec(Spec):
     """The maps by content, those of the normalities in the digests' order: which was added first has no effect.
 
-    ``added`` are the labelled groups among the normalities; ``rows`` as in ``EvaluateSpec``.
+    ``added`` are the labelled groups among the normalities; ``rows`` as in ``EvaluateSpec``. ``left_out`` are the paths
+    of images that are examples of a normality: what it does to them says nothing.
     """
 
     unkeyed: ClassVar = frozenset({"base_path", "suppression_paths"})
@@ -27,6 +28,7 @@ class EffectSpec(Spec):
     detector: str
     rows: tuple[dict[str, str], ...]
     added: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
     base: str
     base_path: Path
     suppressions: tuple[str, ...]
@@ -39,7 +41,8 @@ def normalities(spec: EffectSpec, work: Work) -> Record:
     """The class's rows of ``results/normalities.parquet``."""
     rows = pd.DataFrame(list(spec.rows))
     before, after = map_scores(spec.base_path, spec.suppression_paths, rows["path"].tolist(), spec.settings.alpha)
-    found = effect_rows(spec.detector, rows, spec.added, before, after, spec.settings)
+    kept = ~rows["path"].isin(spec.left_out).to_numpy()
+    found = effect_rows(spec.detector, rows[kept], spec.added, before[kept], after[kept], spec.settings)
     buffer = io.BytesIO()
     found.to_parquet(buffer, index=False)
     return work.store.put(buffer.getvalue(), "parquet")

@@ -9,9 +9,11 @@ from typing import ClassVar
 import pandas as pd
 
 from nand_core.artifacts.store import Record
+from nand_core.datasets.images import read_image
 from nand_core.report import ReportInputs, render_report
 from nand_core.report.inputs import read_json
-from nand_core.report.normalities import PAGE, Described, render_normalities
+from nand_core.report.normalities import PAGE, Described, ShownImage, render_normalities
+from nand_core.report.panels import photo
 from nand_core.settings import EvaluationSettings, ReportSettings, Settings
 from tasks.cache import Spec, item
 from tasks.work import Work
@@ -50,15 +52,28 @@ def report(spec: ReportSpec, work: Work) -> Record:
     return work.store.put(json.dumps(render_report(inputs, spec.settings)).encode(), "json")
 
 
+class HeldExample(Settings):
+    """An example as the page shows it; its file is named after its content."""
+
+    path: Path
+    box: tuple[int, int, int, int] | None = None
+    mask: bool = False
+
+
 class Held(Settings):
-    """A normality as its page shows it: the place and digest of its prompt set, and what of it is unknown."""
+    """A normality as its page shows it: the place and digest of its prompt set, what of it is unknown, its examples.
+
+    Without a prompt set where it is examples alone.
+    """
 
     class_name: str
     text: str
     group: str
-    path: Path
-    sha256: str
-    unknown: tuple[str, ...]
+    path: Path | None = None
+    sha256: str = ""
+    unknown: tuple[str, ...] = ()
+    like: tuple[HeldExample, ...] = ()
+    unlike: tuple[HeldExample, ...] = ()
 
 
 class NormalitiesSpec(Spec):
@@ -71,13 +86,30 @@ class NormalitiesSpec(Spec):
     effect_path: Path
     templates: dict[str, str]
     false_alarm: float
+    panel: int
+    quality: int
 
 
 @item
 def normalities_page(spec: NormalitiesSpec, work: Work) -> Record:
     """``{relative path: text}`` of the page, as JSON."""
+    def pictures(shown: tuple[HeldExample, ...]) -> list[ShownImage]:
+        return [
+            ShownImage(one.path.name[17:], photo(read_image(one.path), spec.panel, spec.quality), one.box)
+            for one in shown
+        ]
+
     held = [
-        Described(one.class_name, one.text, one.group, read_json(one.path), one.unknown) for one in spec.held
+        Described(
+            one.class_name,
+            one.text,
+            one.group,
+            read_json(one.path) if one.path else None,
+            one.unknown,
+            pictures(one.like),
+            pictures(one.unlike),
+        )
+        for one in spec.held
     ]
     page = render_normalities(held, pd.read_parquet(spec.effect_path), spec.false_alarm)
     return work.store.put(json.dumps({PAGE: page}).encode(), "json")

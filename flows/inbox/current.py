@@ -52,18 +52,18 @@ def check_current(
     held: Mapping[str, Sequence[Normality]],
     features: Collection[tuple[str, str, str]],
     effect: pd.DataFrame,
-    prompts: Path,
+    artifacts: Path,
     settings: PromptSettings,
     detectors: Collection[str],
 ) -> None:
-    """Refuse results that are not those of the settings, as far as names and phrases tell.
+    """Refuse results that are not those of the settings, as far as names, phrases and what is there tell.
 
     Args:
-        texts: (class, name) of every text that has to have features.
+        texts: (class, name) of every text that has to have features: of all that is asked.
         held: the normalities of each class that has some.
         features: (class, name, kind) of the rows of ``artifacts/text_features.parquet``.
         effect: rows of ``results/normalities.parquet``.
-        prompts: folder of the prompt sets.
+        artifacts: folder of the prompt sets, and of the suppression maps.
 
     Raises
     ------
@@ -74,7 +74,12 @@ def check_current(
     if other := sorted(encoded ^ set(texts)):
         raise NandError(f"artifacts/text_features.parquet: not that of the settings ({'/'.join(other[0])}); {FIRST}")
     for one in (one for found in held.values() for one in found):
-        path = prompts / one.class_name / f"{one.name}.json"
+        if not one.asked:  # examples alone: no phrases, no features
+            path = artifacts / "suppression" / one.class_name / f"{one.name}.npz"
+            if not path.is_file():
+                raise NandError(f"{path}: not there; {FIRST}")
+            continue
+        path = artifacts / "prompts" / one.class_name / f"{one.name}.json"
         wanted = one.phrases or settings.explicit.get(one.class_name, {}).get(one.text)
         if not path.is_file() or (wanted and list(wanted) != read_json(path)["phrases"]):
             raise NandError(f"{path}: not that of the settings; {FIRST}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nand_core.asked import Asked, answer
+from nand_core.asked import Asked, answers
 from nand_core.detectors.base import Detector
+from nand_core.examples import Good, Shown
 from nand_core.normality import image_score, resize_maps, suppress, union
-from nand_core.settings import SuppressionSettings
+from nand_core.settings import ExampleSettings, SuppressionSettings
 from nand_core.vlm.features import ImageFeatures
 
 if TYPE_CHECKING:
     from nand_core.vlm.encoder import VLM
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -31,6 +33,15 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A normality: its text, the question about it if it is asked, and its examples if there are some."""
+
+    text: str
+    asked: Asked | None = None
+    shown: Shown | None = None
+
+
+@dataclass(frozen=True)
 class Judge:
     """One fitted detector of a class with all normalities that the class has now.
 
@@ -38,16 +49,19 @@ class Judge:
         vlm: the shared encoder, loaded on first use.
         alpha: strength of the suppression.
         threshold_before, threshold_after: scores above these raise an alarm.
+        good: what the class's good images look like, where a normality has examples.
     """
 
     name: str
     detector: Detector
     vlm: Callable[[], VLM]
-    normalities: tuple[Asked, ...]
+    normalities: tuple[Held, ...]
     suppression: SuppressionSettings
     alpha: float
     threshold_before: float
     threshold_after: float
+    good: Good | None = None
+    examples: ExampleSettings = field(default_factory=ExampleSettings)
 
     def __call__(self, ids: Sequence[str], images: Sequence[Image.Image]) -> list[Verdict]:
         """The verdicts on RGB images; without normalities the scores after are those before."""
@@ -55,12 +69,12 @@ class Judge:
         anomaly = resize_maps(self.detector.maps(batch))
         adapted = anomaly
         if self.normalities:
-            features, vlm = batch.features(), self.vlm()
-            found = [answer(vlm, features, one, self.suppression) for one in self.normalities]
+            held = [(one.asked, one.shown) for one in self.normalities]
+            found = answers(self.vlm(), batch.features(), held, self.good, self.suppression, self.examples)
             adapted = suppress(anomaly, union(found), self.alpha)
         before, after = image_score(anomaly).tolist(), image_score(adapted).tolist()
         # A copy each: one map that is kept must not keep the batch.
-        return [Verdict(*found) for found in zip(before, after, (one.numpy().copy() for one in adapted), strict=True)]
+        return [Verdict(*one) for one in zip(before, after, (one.numpy().copy() for one in adapted), strict=True)]
 
 
 class Batch:

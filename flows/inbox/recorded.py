@@ -14,7 +14,7 @@ from flows.inbox.current import FIRST
 from nand_core.config import Params
 from nand_core.detectors.settings import DetectorSettings
 from nand_core.errors import NandError
-from nand_core.settings import EvaluationSettings, SuppressionSettings
+from nand_core.settings import EvaluationSettings, SuppressionSection
 from nand_core.vlm.settings import EncoderSettings
 
 RESULTS = ("results/normalities.parquet", "results/operating.parquet")
@@ -54,7 +54,7 @@ def check_recorded(params: Params, detector: str, lock: Path) -> None:
     sections: tuple[tuple[str, Any, BaseModel, dict[str, Any]], ...] = (
         ("encoder", EncoderSettings, params.encoder, {"exclude": WHERE}),
         (f"detectors.{detector}", DetectorSettings, params.detectors[detector], {"exclude": WHERE}),
-        ("suppression", SuppressionSettings, params.suppression, {}),
+        ("suppression", SuppressionSection, params.suppression, {}),
         ("evaluation", EvaluationSettings, params.evaluation, {"include": {"alpha"}}),
     )
     for name, kind, now, options in sections:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from nand_core.errors import NandError
 from nand_core.prompts.clean import checked_phrase, checked_phrases
@@ -14,6 +14,7 @@ from nand_core.settings import Settings
 
 Explicit = dict[str, dict[str, tuple[str, ...]]]
 Provider = Literal["explicit", "curated", "openai", "rules"]
+EXAMPLE_NAME = r"^[0-9a-f]{16}(-[A-Za-z0-9._-]{1,80})?\.[a-z]{3,4}$"
 
 
 class OpenAISettings(Settings):
@@ -49,11 +50,62 @@ class OpenAISettings(Settings):
         return url.rstrip("/")
 
 
+class Example(Settings):
+    """An image that shows what is meant.
+
+    Attributes:
+        image: its file's name in ``artifacts/examples/<class>``, with the first 16 digits of the content's sha256.
+        box: x, y, width and height in pixels of what is meant in it; null: whatever no good image shows.
+        mask: name of a mask beside it, in place of a box.
+    """
+
+    image: str = Field(pattern=EXAMPLE_NAME)
+    box: tuple[int, int, int, int] | None = None
+    mask: str | None = Field(None, pattern=EXAMPLE_NAME)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Example:
+        if self.box and self.mask:
+            raise ValueError("give a box or a mask, not both")
+        if self.box and (min(self.box[:2]) < 0 or min(self.box[2:]) < 1):
+            raise ValueError("box is x, y, width, height in pixels, with x and y from 0 and sides from 1 on")
+        return self
+
+
 class Added(Settings):
-    """A text that counts as normal from now on, with phrases of its own if it came with some."""
+    """What counts as normal from now on: a text, examples of it, or both.
+
+    Attributes:
+        text: what is said; with examples alone, their name.
+        phrases: of the text's own, if it came with some.
+        like: images that show it.
+        unlike: images that look like it and have to keep raising an alarm.
+        ask: with examples, whether the text is asked as well; with phrases it is in any case.
+    """
 
     text: str
     phrases: tuple[str, ...] = ()
+    like: tuple[Example, ...] = ()
+    unlike: tuple[Example, ...] = ()
+    ask: bool = False
+
+    @field_validator("like", "unlike", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """In YAML an example without a box or mask is its file's name."""
+        if isinstance(given, list | tuple):
+            return [{"image": one} if isinstance(one, str) else one for one in given]
+        return given
+
+    @property
+    def asked(self) -> bool:
+        """Whether the text encoder is asked about it."""
+        return self.ask or bool(self.phrases) or not self.like
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files of its examples."""
+        return tuple(name for one in (*self.like, *self.unlike) for name in (one.image, one.mask) if name)
 
 
 class PromptSettings(Settings):
@@ -99,7 +151,10 @@ class PromptSettings(Settings):
                 if text in texts:
                     raise NandError(f"{where}: {text!r} stands there twice; remove one")
                 phrases = tuple(dict.fromkeys(checked_phrase(phrase, f"{where}.{text}") for phrase in entry.phrases))
-                texts[text] = Added(text=text, phrases=phrases)
+                shown = [one.image[:16] for one in (*entry.like, *entry.unlike)]
+                if twice := next((one for one in shown if shown.count(one) > 1), None):
+                    raise NandError(f"{where}.{text}: the example {twice} stands there twice; remove one")
+                texts[text] = entry.model_copy(update={"text": text, "phrases": phrases})
             found[name] = tuple(texts.values())
         return found
 
@@ -114,8 +169,8 @@ def _entry(value: Any) -> Any:
     if isinstance(value, str):
         return {"text": value}
     if isinstance(value, Mapping) and len(value) == 1:
-        ((text, phrases),) = value.items()
-        return {"text": text, "phrases": phrases}
+        ((text, said),) = value.items()
+        return {"text": text, **said} if isinstance(said, Mapping) else {"text": text, "phrases": said}
     if isinstance(value, Added):
         return value
-    raise ValueError("an entry must be a text such as 'loose fibre' or one text with its phrases")
+    raise ValueError("an entry must be a text such as 'loose fibre', or one text with its phrases or its examples")

@@ -24,6 +24,7 @@ class ReportInputs:
         artifacts: folder with ``base_maps/<detector>/<class>.npz`` and ``suppression/<class>/<group>.npz``.
         auroc, scores: the tables of ``nand_core.protocol``, in percent and in the maps' unit.
         operating: the table of ``nand_core.operating``, in percent; None leaves the operating points out.
+        examples: the table of ``nand_core.example_protocol``, in percent; None or empty leaves it out.
         prompts: the prompt set of each class and group, as in ``prompts/<class>/<group>.json``.
         dataset_kind: ``mvtec_ad`` shows the paper's numbers where its groups were run.
         evaluation: the settings that the tables were computed with.
@@ -38,6 +39,7 @@ class ReportInputs:
     auroc: pd.DataFrame
     scores: pd.DataFrame
     operating: pd.DataFrame | None = None
+    examples: pd.DataFrame | None = None
     prompts: Sequence[Mapping[str, Any]] = ()
     dataset_kind: str = ""
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -54,7 +56,7 @@ class ReportInputs:
         """
         manifest = _table(artifacts / "manifest.parquet")
         groups = known_groups(manifest)
-        operating = results / "operating.parquet"
+        operating, examples = results / "operating.parquet", results / "examples.parquet"
         return cls(
             manifest=manifest,
             data_root=data_root,
@@ -62,6 +64,7 @@ class ReportInputs:
             auroc=_table(results / "auroc.parquet"),
             scores=_table(results / "scores.parquet"),
             operating=_table(operating) if operating.exists() else None,
+            examples=_table(examples) if examples.exists() else None,
             prompts=[
                 read_json(path)
                 for path in sorted((artifacts / "prompts").glob("*/*.json"))

@@ -15,20 +15,33 @@ PAGE = "report/normalities.html"
 
 
 @dataclass(frozen=True)
+class ShownImage:
+    """An example: its file's name, a small picture of it as a data URI, and the box in it, if it has one."""
+
+    name: str
+    uri: str
+    box: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Described:
-    """A normality in words.
+    """A normality in words and pictures.
 
     Attributes:
         group: the labelled group that it is; "" for a free text.
-        prompt: its prompt set, as in ``prompts/<class>/<name>.json``.
+        prompt: its prompt set, as in ``prompts/<class>/<name>.json``; None where it is examples alone.
         unknown: words of its phrases that the text tower does not know.
+        like: its examples.
+        unlike: those of what it is not.
     """
 
     class_name: str
     text: str
     group: str
-    prompt: Mapping[str, object]
+    prompt: Mapping[str, object] | None
     unknown: Sequence[str] = ()
+    like: Sequence[ShownImage] = ()
+    unlike: Sequence[ShownImage] = ()
 
 
 def render_normalities(held: Sequence[Described], effect: pd.DataFrame, false_alarm: float) -> str:
@@ -51,13 +64,15 @@ def render_normalities(held: Sequence[Described], effect: pd.DataFrame, false_al
 
 
 def _described(one: Described) -> dict[str, Any]:
-    prompt = one.prompt
+    prompt = one.prompt or {}
     return {
         "text": one.text,
         "group": one.group,
-        "phrases": prompt["phrases"],
+        "phrases": prompt.get("phrases", ()),
         "source": " · ".join(str(prompt[key]) for key in ("provider", "model") if prompt.get(key)),
         "unknown": one.unknown,
+        "like": one.like,
+        "unlike": one.unlike,
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nand_core.example_protocol import example_means
 from nand_core.operating import operating_means
 from nand_core.protocol import WORSE, aggregate, class_table, share
 from nand_core.report.gallery import Gallery
@@ -87,6 +88,7 @@ def render_page(inputs: ReportInputs, settings: ReportSettings) -> str:
         worse=-WORSE,
         axis=Axis.over(auroc),
         detectors=detectors,
+        by_example=_examples(inputs.examples),
         against_paper=any(d["mean"].paper for d in detectors),
         prompts=_prompts(inputs),
         gallery=_gallery(inputs, settings, auroc, detectors) if settings.gallery else [],
@@ -178,6 +180,20 @@ def _group_row(
         r["n_abnormal"],
         **points.rates(detector, r["class"], r["group"]),
     )
+
+
+def _examples(table: pd.DataFrame | None) -> list[dict[Hashable, Any]]:
+    """A row for each detector and number of images shown."""
+    if table is None or table.empty:
+        return []
+    return [
+        {
+            **row,
+            "accepted": (row["accepted_before"], row["accepted_after"]),
+            "retained": (row["retained_before"], row["retained_after"]),
+        }
+        for row in example_means(table).to_dict("records")
+    ]
 
 
 def _prompts(inputs: ReportInputs) -> list[dict[str, Any]]:

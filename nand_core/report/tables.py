@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from nand_core.example_protocol import example_means
 from nand_core.protocol import aggregate, share
 
 FIGURES = ("before", "after", "gain", "bound", "share %", "text effect")
@@ -83,6 +84,30 @@ def _figures(row: Mapping[Any, Any]) -> list[str]:
     """``FIGURES`` of a group or a detector."""
     before, after, bound = (_number(row[f"auroc_{name}"]) for name in ("before", "after", "bound"))
     return [before, after, _signed(row["gain"]), bound, _number(row["share"], 0), _signed(row["text_effect"])]
+
+
+def examples_table(examples: pd.DataFrame) -> str:
+    """What showing some images of a group does, as Markdown: a row for each detector and number of images."""
+    header = [
+        "detector", "images shown", "before", "after", "gain", "least and greatest draw", "bound", "share %",
+        "text alone", "text and examples", "accepted %", "retained %", "groups that gain",
+    ]  # fmt: skip
+    rows = (
+        [
+            r["detector"],
+            r["images"],
+            *map(_number, (r["auroc_before"], r["auroc_after"])),
+            _signed(r["gain"]),
+            f"{_signed(r['gain_low'])} to {_signed(r['gain_high'])}",
+            _number(r["auroc_bound"]),
+            _number(r["share"], 0),
+            *map(_number, (r["auroc_text"], r["auroc_both"])),
+            *(f"{r[f'{rate}_before']:.0f} to {r[f'{rate}_after']:.0f}" for rate in ("accepted", "retained")),
+            f"{r['groups_gaining']} of {r['groups']}",
+        ]
+        for r in example_means(examples).to_dict("records")
+    )
+    return markdown_table(header, rows, text_columns=1)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int) -> str:

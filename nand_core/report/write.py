@@ -8,7 +8,7 @@ from nand_core.artifacts.disk import replacing
 from nand_core.errors import NandError
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.page import render_page
-from nand_core.report.tables import markdown_tables, plot_tables
+from nand_core.report.tables import examples_table, markdown_tables, plot_tables
 from nand_core.settings import ReportSettings
 
 PAGE = "report/index.html"
@@ -23,6 +23,8 @@ def render_report(inputs: ReportInputs, settings: ReportSettings) -> dict[str, s
     if inputs.auroc.empty:
         raise NandError("the AUROC table is empty: there is no group to report; check the data set's groups")
     tables = markdown_tables(inputs.auroc, inputs.evaluation.level, inputs.operating)
+    if inputs.examples is not None and len(inputs.examples):
+        tables["examples.md"] = examples_table(inputs.examples)
     return {
         PAGE: render_page(inputs, settings),
         **{f"plots/{name}": text for name, text in plot_tables(inputs.auroc).items()},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flows.inbox.current import check_current, current_thresholds
-from flows.inbox.judge import Batch, Judge
+from flows.inbox.judge import Batch, Held, Judge
 from flows.inbox.overlay import OUTLINE, overlay
 from nand_core.asked import Asked
 from nand_core.errors import NandError
@@ -61,7 +61,8 @@ def images(count: int, seed: int = 0) -> list[Image.Image]:
 
 
 def judge(asked: tuple[Asked, ...], encoder: TinyEncoder | None = None, alpha: float = 0.7) -> Judge:
-    return Judge("red", RedDetector(), lambda: encoder, asked, SUPPRESSION, alpha, 0.5, 0.4)
+    held = tuple(Held(one.text, one) for one in asked)
+    return Judge("red", RedDetector(), lambda: encoder, held, SUPPRESSION, alpha, 0.5, 0.4)
 
 
 def test_the_adapted_map_is_that_of_equation_six():
@@ -148,14 +149,14 @@ FEATURES = [("carpet", name, "add") for name in ("thread", "fuzz", "hole")] + [(
 
 def current_or_not(folder: Path, **changed) -> None:
     for name in ("thread", "fuzz"):
-        (folder / "carpet").mkdir(exist_ok=True)
-        (folder / f"carpet/{name}.json").write_text(json.dumps({"phrases": ["grey fuzz"]}))
+        (folder / "prompts/carpet").mkdir(parents=True, exist_ok=True)
+        (folder / f"prompts/carpet/{name}.json").write_text(json.dumps({"phrases": ["grey fuzz"]}))
     given_now = {
         "texts": [("carpet", name) for name in ("thread", "fuzz", "hole")],
         "held": HELD,
         "features": FEATURES,
         "effect": EFFECT,
-        "prompts": folder,
+        "artifacts": folder,
         "settings": PromptSettings(explicit={"carpet": {"fuzz": ("grey fuzz",)}}),
         "detectors": ["red"],
     }

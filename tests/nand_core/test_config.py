@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from nand_core.config import check_names, load_params
 from nand_core.errors import NandError
-from nand_core.settings import SuppressionSettings
+from nand_core.settings import ExampleProtocol, SuppressionSection
 from nand_core.vlm.settings import EMBEDDED, AdaptSettings, EncoderSettings
 
 ROOT = Path(__file__).parents[2]
@@ -67,12 +67,17 @@ APART = {
     "detectors.winclip_1.shots": 1,
     "detectors.winclip_5.shots": 5,
 }
-TILES = {"detectors.patchcore.coreset": 0.02}  # of 400 images; the profile says why
+TILES = {
+    "detectors.patchcore.coreset": 0.02,  # of 400 images; the profile says why
+    "evaluation.examples": ExampleProtocol(),
+}
 PHOTOGRAPHS = {  # docs/real_parts.md says why
     "encoder.model": "efficientnet_lite0",
     "encoder.adapt": AdaptSettings(),
     "suppression.temperature": 2.0,
     "suppression.prior": 0.135,
+    "suppression.examples.none": 0.1,
+    "suppression.examples.whole": 0.5,
 }
 
 
@@ -97,7 +102,7 @@ def test_settings_for_own_images_are_those_of_the_classes(name):
     allowed = {**(PHOTOGRAPHS if real else APART), **(TILES if "tile" in name else {})}
     found = {place: value for place, value in differing(loaded).items() if not place.startswith("dataset.")}
     assert found.items() <= allowed.items()
-    assert real or (loaded.suppression == SuppressionSettings() and loaded.encoder == EncoderSettings())
+    assert real or (loaded.suppression == SuppressionSection() and loaded.encoder == EncoderSettings())
 
 
 def test_the_shipped_layers_are_the_ones_without_any_named():

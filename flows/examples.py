@@ -1,0 +1,181 @@
+"""Examples of what is normal: their files, and what the suppression maps are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+from prefect import flow
+
+from flows.features import class_shards
+from flows.run import ARTIFACTS, Run
+from nand_core.artifacts.store import Record, sha256_file
+from nand_core.datasets.images import read_image, read_mask
+from nand_core.errors import NandError
+from nand_core.examples import check_example
+from nand_core.normalities import Normality, current, known_groups
+from nand_core.prompts.settings import Example
+from tasks.examples import (
+    DistancesSpec,
+    ExampleSpec,
+    GoodSpec,
+    Place,
+    example_patches,
+    good_patches,
+    patch_distances,
+    read_unusual,
+)
+from tasks.image_features import Shard
+from tasks.suppression import ShownSpec
+from tasks.work import encoder_key
+
+EXAMPLES = ARTIFACTS / "examples"
+MISSING = "{}: not there; 'dvc pull' fetches it, or remove the normality and add it again"
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@flow(name="examples")
+def examples(params: str = "params.yaml") -> None:
+    """Check ``artifacts/examples/<class>/``: the files that the settings name, with the content that they name.
+
+    ``nand add --like`` puts them there; what no normality names any more is removed.
+    """
+    run = Run.start("examples", Path(params))
+    named = {
+        EXAMPLES / name / file
+        for name, entries in run.params.prompts.normalities.items()
+        for entry in entries
+        for file in entry.files
+    }
+    for path in sorted(named):
+        if not path.is_file():
+            raise NandError(MISSING.format(path))
+        if not sha256_file(path).startswith(path.name[:16]):
+            raise NandError(f"{path}: has other content than it is named after; 'dvc checkout --force {EXAMPLES}'")
+    for name, entries in run.params.prompts.normalities.items():
+        for one in (one for entry in entries for one in (*entry.like, *entry.unlike)):
+            size = read_image(EXAMPLES / name / one.image).size
+            if one.mask:
+                read_mask(EXAMPLES / name / one.mask, size)
+    with run.writing():
+        EXAMPLES.mkdir(parents=True, exist_ok=True)
+        for path in sorted(EXAMPLES.rglob("*"), reverse=True):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+            elif path.is_file() and path not in named:
+                path.unlink()
+    run.finish()
+
+
+class Reference:
+    """What examples are compared with, class by class: good patches, and the test images' distances to them."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.key = run, encoder_key(run.params.encoder)
+        self._good: dict[str, Record] = {}
+        self._distances: dict[str, Record] = {}
+
+    def good(self, class_name: str) -> Record:
+        """The class's good patches."""
+        if class_name not in self._good:
+            shards = class_shards(self.run, "train", encoded=True, class_name=class_name)
+            spec = GoodSpec(
+                class_name=class_name,
+                shards=shards.get(class_name, ()),
+                encoder=self.key,
+                settings=self.run.params.suppression.examples,
+            )
+            self._good |= self.run.items(good_patches, {class_name: spec}, stage="good_patches")
+        return self._good[class_name]
+
+    def distances(self, class_name: str, shards: tuple[Shard, ...]) -> Record:
+        """Of the class's test images, whose encoded ``shards`` these are."""
+        if class_name not in self._distances:
+            spec = DistancesSpec(shards=shards, good=self.good(class_name))
+            self._distances |= self.run.items(patch_distances, {class_name: spec}, stage="good_patches")
+        return self._distances[class_name]
+
+    def patches(
+        self, class_name: str, images: Mapping[Key, tuple[Path, str]], places: Mapping[Key, Place] | None = None
+    ) -> dict[Key, Record]:
+        """Of examples of one class, each the path and sha256 of an image, with the place in it where that is known."""
+        specs = {
+            key: ExampleSpec(
+                image=sha256,
+                path=path,
+                place=(places or {}).get(key, Place()),
+                good=self.good(class_name),
+                encoder=self.key,
+                settings=self.run.params.suppression.examples,
+            )
+            for key, (path, sha256) in images.items()
+        }
+        return self.run.items(example_patches, specs, stage="example_patches") if specs else {}
+
+    def shown(self, one: Normality, shards: tuple[Shard, ...]) -> ShownSpec | None:
+        """A normality's examples, as its suppression maps on the class's test images are made of them; None without."""
+        if not one.like and not one.unlike:
+            return None
+        like, unlike = self.sides(one)
+        distances = self.distances(one.class_name, shards)
+        return ShownSpec(
+            like=like,
+            unlike=unlike,
+            good=self.good(one.class_name),
+            distances=distances,
+            settings=self.run.params.suppression.examples,
+        )
+
+    def sides(self, one: Normality) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+        """The patches of a normality's examples, of ``like`` and of ``unlike``.
+
+        Raises:
+            NandError: a file is not there, or its image says nothing.
+        """
+        folder = EXAMPLES / one.class_name
+        sides = [(example, side) for side in ("like", "unlike") for example in getattr(one, side)]
+        for path in (folder / name for example, _ in sides for name in (example.image, example.mask) if name):
+            if not path.is_file():
+                raise NandError(MISSING.format(path))
+        files = {key: folder / key[0].image for key in sides}
+        records = self.patches(
+            one.class_name,
+            {key: (path, sha256_file(path)) for key, path in files.items()},
+            {key: _place(folder, key[0]) for key in sides},
+        )
+        for (example, _), record in records.items():
+            placed = bool(example.box or example.mask)
+            check_example(example.image[17:], one.class_name, placed, read_unusual(record, self.run.work))
+        # In the order of their content: which was named first has no effect.
+        like, unlike = (
+            tuple(sorted((records[key] for key in sides if key[1] == side), key=lambda record: record.sha256))
+            for side in ("like", "unlike")
+        )
+        return like, unlike
+
+
+def _place(folder: Path, example: Example) -> Place:
+    if example.mask:
+        path = folder / example.mask
+        return Place(mask=sha256_file(path), mask_path=path)
+    return Place(box=example.box)
+
+
+def left_out(run: Run) -> Mapping[str, frozenset[str]]:
+    """Of each class, the paths of the test images that are examples of a normality: no figure counts them."""
+    manifest = run.manifest
+    tests = manifest[manifest["split"] == "test"]
+    found: dict[str, frozenset[str]] = {}
+    for one in current(run.params.prompts, known_groups(manifest)):
+        named = {example.image[:16] for example in (*one.like, *one.unlike)}
+        rows = _of(tests, one.class_name)
+        same = rows.loc[rows["sha256"].str[:16].isin(named), "path"]
+        found[one.class_name] = found.get(one.class_name, frozenset()) | frozenset(same)
+    return found
+
+
+def _of(manifest: pd.DataFrame, class_name: str) -> pd.DataFrame:
+    return manifest[manifest["class"] == class_name]

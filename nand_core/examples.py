@@ -1,0 +1,273 @@
+"""Normality by example: where an image looks more like accepted images than like good ones.
+
+A patch's distance to the nearest patch of the examples, beside its distance to the nearest good patch, says how much of
+what a detector sees there is fine: A_sup = max(0, 1 - d_ex / d_good). Multiplied onto PatchCore's map of the same
+features (Eq. 6) that leaves min(d_good, d_ex): what adding the patches to its memory bank would give. On top of that
+come a contrast, a maximum filter and the vote of unusual regions (``ExampleSettings``); docs/examples.md has what each
+is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save
+from scipy.ndimage import label
+from torch import Tensor
+
+from nand_core.detectors.patches import joined_patches, nearest_neighbours
+from nand_core.errors import NandError
+from nand_core.settings import MAP_SIZE, ExampleSettings
+
+if TYPE_CHECKING:
+    from nand_core.vlm.encoder import VLM
+
+UNLIKE_GOOD = 0.98
+"""Where a larger share of an example looks like nothing good, it does not say what is meant."""
+_PROBES = 16
+"""Patches of each good image that say how far good patches lie from those of other images."""
+
+
+@dataclass(frozen=True)
+class Good:
+    """What the good images of a class look like.
+
+    Attributes:
+        bank: (m, C) float32 patches of them.
+        level: the distance to patches of *other* good images below which the share ``settings.level`` of them lies.
+    """
+
+    bank: Tensor
+    level: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A normality as examples show it.
+
+    Attributes:
+        like: (n, C) patches that are fine.
+        unlike: (m, C) patches that have to keep raising an alarm; m may be 0.
+        level: that of the good images that they were compared with.
+    """
+
+    like: Tensor
+    unlike: Tensor
+    level: float
+
+
+def patch_vectors(layers: Sequence[Tensor]) -> Tensor:
+    """The encoder's layers (N, C_l, h_l, w_l) -> (N, h, w, C): all but the last, as PatchCore's default takes them."""
+    return joined_patches(list(layers[:-1] or layers))
+
+
+def learn_good(batches: Iterable[Tensor], images: int, settings: ExampleSettings) -> Good:
+    """Keep a seeded sample of the good images' patches, so many of each image that the bank is full with all.
+
+    Args:
+        batches: patch vectors (N, h, w, C) of the good images, a few at a time.
+        images: how many there are in all.
+
+    Raises:
+        NandError: there are fewer than two.
+    """
+    if images < 2:
+        raise NandError(f"examples: {images} good images to compare them with; at least two are needed")
+    generator = torch.Generator().manual_seed(settings.seed)
+    kept, owners, probes = [], [], []
+    count = 0
+    for batch in batches:
+        for patches in batch.flatten(1, 2):
+            order = torch.randperm(len(patches), generator=generator).to(patches.device)
+            share = max(1, settings.bank // images)
+            kept.append(patches[order[:share]])
+            probes.append(patches[order[-_PROBES:]])
+            owners += [count] * len(kept[-1])
+            count += 1
+    bank, owner = torch.cat(kept), torch.tensor(owners)
+    found = []
+    for number, patches in enumerate(probes):
+        others = bank[(owner != number).to(bank.device)]
+        found.append(nearest_neighbours(patches, others)[0])
+    level = torch.quantile(torch.cat(found).double(), settings.level)
+    return Good(bank, float(level))
+
+
+def good_distances(vectors: Tensor, good: Good) -> Tensor:
+    """(N, h, w, C) -> (N, h, w): of every patch to the nearest good one."""
+    return nearest_neighbours(vectors.flatten(0, 2), good.bank.to(vectors.device))[0].view(vectors.shape[:3])
+
+
+def turned(image: Image.Image) -> list[Image.Image]:
+    """The image and its three reflections: what is fine is fine whichever way the part lies."""
+    flip, mirror = Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT
+    return [image, image.transpose(flip), image.transpose(mirror), image.transpose(Image.Transpose.ROTATE_180)]
+
+
+def reflected(where: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """A mask (H, W) turned as :func:`turned` turns its image."""
+    return [where, where[::-1], where[:, ::-1], where[::-1, ::-1]]
+
+
+def chosen_patches(vectors: Tensor, distances: Tensor, good: Good, where: NDArray[np.bool_] | None = None) -> Tensor:
+    """The patches that make an image an example: those that no good image shows.
+
+    Args:
+        vectors: (h, w, C) of one image.
+        distances: (h, w) of them to the nearest good patch.
+        where: (H, W), where in the image what is meant lies; then all patches that it covers by a quarter or more,
+            at least the one that it covers most.
+
+    Returns:
+        (n, C); n = 0 where the image shows nothing unusual.
+    """
+    if where is None:
+        return vectors[distances > good.level]
+    shape = vectors.shape[:2]
+    covered = F.interpolate(torch.from_numpy(where.copy())[None, None].float(), size=tuple(shape), mode="area")[0, 0]
+    return vectors[(covered >= min(0.25, float(covered.max()))).to(vectors.device)]
+
+
+def picture_patches(
+    vlm: VLM, picture: Image.Image, where: NDArray[np.bool_] | None, good: Good, settings: ExampleSettings
+) -> tuple[Tensor, Tensor]:
+    """An example's patches, in all the views of it that count.
+
+    Args:
+        picture: RGB.
+        where: (H, W), where in it what is meant lies; None: wherever no good image shows the like.
+
+    Returns:
+        Patches (n, C) on the CPU, and (1,), the share of the picture that no good image shows.
+    """
+    views = turned(picture) if settings.turns else [picture]
+    features = vlm.encode_images(torch.stack([vlm.preprocess(view) for view in views]))
+    vectors = patch_vectors([tokens.cpu() for tokens in features.layers])
+    distances = good_distances(vectors, good)
+    places = [None] * len(views) if where is None else reflected(where)[: len(views)]
+    parts = [chosen_patches(one, far, good, at) for one, far, at in zip(vectors, distances, places, strict=True)]
+    return torch.cat(parts).contiguous(), (distances[0] > good.level).float().mean()[None]
+
+
+def example_file(patches: Tensor, unusual: Tensor) -> bytes:
+    """What :func:`picture_patches` gives, as safetensors. Several examples are taken in the order of their sha256."""
+    return save({"patches": patches, "unusual": unusual})
+
+
+def together(parts: Sequence[Tensor], settings: ExampleSettings) -> Tensor:
+    """The patches (n_i, C) of several examples as those of one normality, at most ``settings.patches``."""
+    return coreset(torch.cat(list(parts)), settings.patches, settings.seed) if parts else torch.empty(0, 0)
+
+
+def check_example(name: str, class_name: str, placed: bool, unusual: float) -> None:
+    """Refuse an image that says nothing, or nothing about the class.
+
+    Args:
+        placed: whether a box or mask says where what is meant lies.
+        unusual: the share of the image that no good image shows.
+
+    Raises:
+        NandError: naming the image.
+    """
+    if not placed and not unusual:
+        raise NandError(
+            f"{name}: shows nothing that the good images of {class_name!r} do not; "
+            "say where to look with --box or --mask, or leave it out"
+        )
+    if not placed and unusual > UNLIKE_GOOD:
+        raise NandError(
+            f"{name}: {100 * unusual:.0f} % of it looks like nothing in the good images of {class_name!r}; "
+            "is it one of this class, taken as they are? If so, say what is meant with --box or --mask"
+        )
+
+
+def boxed(name: str, box: tuple[int, int, int, int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A box (x, y, width, height) as a mask of an image of ``size`` (width, height).
+
+    Raises:
+        NandError: it leaves the image, or is empty.
+    """
+    x, y, width, height = box
+    if min(x, y) < 0 or x + width > size[0] or y + height > size[1]:
+        raise NandError(f"{name}: the box {x},{y},{width},{height} leaves the image ({size[0]} x {size[1]} pixels)")
+    if min(width, height) < 1:
+        raise NandError(f"{name}: the box {x},{y},{width},{height} is empty; it is x, y, width and height in pixels")
+    inside = np.zeros((size[1], size[0]), bool)
+    inside[y : y + height, x : x + width] = True
+    return inside
+
+
+def coreset(patches: Tensor, most: int, seed: int) -> Tensor:
+    """At most ``most`` of the patches (n, C), each the farthest from those chosen before."""
+    from nand_core.detectors.coreset import greedy_coreset, start_from_point
+
+    if len(patches) <= most:
+        return patches
+    start = int(torch.randint(len(patches), (1,), generator=torch.Generator().manual_seed(seed)))
+    return patches[greedy_coreset(patches, most, start_from_point(len(patches), start, patches.device))]
+
+
+def example_map(vectors: Tensor, distances: Tensor, shown: Shown, settings: ExampleSettings) -> Tensor:
+    """A_sup at every patch: (N, h, w) in [0, 1].
+
+    Args:
+        vectors: (N, h, w, C).
+        distances: (N, h, w) of them to the nearest good patch.
+
+    Where a patch is nearer to the examples that are *not* fine than to those that are, nothing is suppressed, and
+    without examples that are fine nowhere.
+    """
+    if not len(shown.like):
+        return torch.zeros_like(distances)
+    flat, shape = vectors.flatten(0, 2), vectors.shape[:3]
+    reference = distances
+    if len(shown.unlike):
+        reference = torch.minimum(reference, nearest_distances(flat, shown.unlike).view(shape))
+    like = nearest_distances(flat, shown.like).view(shape)
+    found = 1 - like / reference.clamp(min=torch.finfo(like.dtype).tiny)
+    found = ((found - settings.none) / (settings.whole - settings.none)).clamp(0, 1)
+    wide = F.max_pool2d(found[:, None], settings.widen, 1, settings.widen // 2)[:, 0]
+    if settings.regions:
+        wide = torch.maximum(wide, region_means(found, (distances - shown.level).clamp(min=0)))
+    return wide * kept_share(vectors, distances, shown)
+
+
+def region_means(values: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of ``values`` over each connected region (8 neighbours) of ``weights`` > 0; 0 elsewhere.
+
+    Args:
+        values, weights: (N, h, w), weights >= 0.
+    """
+    found = np.zeros(values.shape, np.float32)
+    for out, value, weight in zip(found, values.cpu().numpy(), weights.cpu().numpy(), strict=True):
+        regions, count = label(weight > 0, np.ones((3, 3)))
+        weighted, total = (np.bincount(regions.ravel(), one.ravel(), count + 1) for one in (value * weight, weight))
+        means = np.divide(weighted, total, out=np.zeros(count + 1), where=total > 0)
+        means[0] = 0
+        out[:] = means[regions]
+    return torch.from_numpy(found).to(values.device)
+
+
+def kept_share(vectors: Tensor, distances: Tensor, shown: Shown) -> Tensor | float:
+    """What a suppression keeps beside the examples that are not fine: (N, h, w) in [0, 1], 0 at one of them."""
+    if not len(shown.unlike):
+        return 1.0
+    unlike = nearest_distances(vectors.flatten(0, 2), shown.unlike).view(vectors.shape[:3])
+    return (unlike / distances.clamp(min=torch.finfo(unlike.dtype).tiny)).clamp(0, 1)
+
+
+def nearest_distances(points: Tensor, bank: Tensor) -> Tensor:
+    """(n,) L2 distances of the points (n, C) to the nearest row of the bank (m, C)."""
+    return nearest_neighbours(points, bank.to(points.device))[0]
+
+
+def enlarged(maps: Tensor) -> Tensor:
+    """Patch maps (N, h, w) -> (N, 256, 256), bilinear."""
+    return F.interpolate(maps[:, None], size=(MAP_SIZE, MAP_SIZE), mode="bilinear", align_corners=False)[:, 0]

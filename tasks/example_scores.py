@@ -1,0 +1,113 @@
+"""The protocol for normality by example: suppression grids of one draw, and what they do to a detector's scores."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nand_core.artifacts.maps import MapFile
+from nand_core.artifacts.store import Record
+from nand_core.errors import NandError
+from nand_core.example_protocol import example_row
+from nand_core.examples import enlarged, example_map
+from nand_core.normality import image_score, suppress
+from nand_core.settings import EvaluationSettings, ExampleSettings, Settings
+from tasks.cache import Spec, item
+from tasks.examples import read_shown, vectors
+from tasks.image_features import Shard
+from tasks.work import Work
+
+
+class GridSpec(Spec):
+    """The patches of some examples, and the class's encoded test images with their distances to good patches."""
+
+    shards: tuple[Shard, ...]
+    like: tuple[Record, ...]
+    good: Record
+    distances: Record
+    settings: ExampleSettings
+
+
+@item
+def example_grid(spec: GridSpec, work: Work) -> Record:
+    """A_sup at every patch, (n, h, w) float32, as npy: small enough to keep one for each draw."""
+    shown = read_shown(spec.like, (), spec.good, spec.settings, work)
+    distances = torch.from_numpy(np.load(work.store.path(spec.distances), allow_pickle=False))
+    found, start = [], 0
+    for part in vectors(spec.shards, work):
+        stop = start + len(part)
+        found.append(example_map(part, distances[start:stop], shown, spec.settings).numpy())
+        start = stop
+    buffer = io.BytesIO()
+    np.save(buffer, np.concatenate(found), allow_pickle=False)
+    return work.store.put(buffer.getvalue(), "npy")
+
+
+class Draw(Settings):
+    """One draw of a group's images, and the grid that they give."""
+
+    images: int
+    draw: int
+    shown: tuple[str, ...]
+    grid: Record
+
+
+class ExampleScoresSpec(Spec):
+    """One detector on one class, one group of which is shown; its maps and those of the group's text by content."""
+
+    unkeyed: ClassVar = frozenset({"base_path", "text_path"})
+
+    detector: str
+    group: str
+    rows: tuple[dict[str, str], ...]
+    draws: tuple[Draw, ...]
+    base: str
+    base_path: Path
+    text: str
+    text_path: Path
+    settings: EvaluationSettings
+
+
+@item
+def example_scores(spec: ExampleScoresSpec, work: Work) -> Record:
+    """The rows of ``results/examples.parquet``, as JSON."""
+    rows = pd.DataFrame(list(spec.rows))
+    base, text = MapFile(spec.base_path), MapFile(spec.text_path)
+    for file in (base, text):
+        if list(file.ids) != rows["path"].tolist():
+            raise NandError(f"{file.path}: its maps are not those of the manifest's test images; run its stage again")
+    grids = [np.load(work.store.path(one.grid), mmap_mode="r", allow_pickle=False) for one in spec.draws]
+    before, by_text = np.empty((2, len(rows)))
+    after, both = np.empty((2, len(grids), len(rows)))
+    start, alpha = 0, spec.settings.alpha
+    for maps in zip(base.batches(16), text.batches(16), strict=True):
+        anomaly, said = map(torch.from_numpy, maps)
+        part = slice(start, start := start + len(anomaly))
+        before[part] = image_score(anomaly)
+        by_text[part] = image_score(suppress(anomaly, said, alpha))
+        for number, grid in enumerate(grids):
+            shown = enlarged(torch.from_numpy(grid[part].copy()))
+            after[number, part] = image_score(suppress(anomaly, shown, alpha))
+            both[number, part] = image_score(suppress(anomaly, torch.maximum(shown, said), alpha))
+    judged = [
+        {
+            "images": one.images,
+            "draw": one.draw,
+            **example_row(
+                spec.detector,
+                rows,
+                spec.group,
+                one.shown,
+                {"before": before, "after": after[number], "text": by_text, "both": both[number]},
+                spec.settings,
+            ),
+        }
+        for number, one in enumerate(spec.draws)
+    ]
+    return work.store.put(json.dumps(judged, default=lambda v: v.item()).encode(), "json")

@@ -1,0 +1,153 @@
+"""Normality by example: what good patches look like, and the patches that examples consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nand_core.artifacts.store import Record
+from nand_core.datasets.images import read_image, read_mask
+from nand_core.errors import NandError
+from nand_core.examples import (
+    Good,
+    Shown,
+    boxed,
+    example_file,
+    good_distances,
+    learn_good,
+    patch_vectors,
+    picture_patches,
+    together,
+)
+from nand_core.settings import ExampleSettings
+from tasks.cache import Spec, item
+from tasks.image_features import Shard, ShardBatch
+from tasks.work import Work
+
+
+class GoodSpec(Spec):
+    """The class's good training images, encoded."""
+
+    class_name: str
+    shards: tuple[Shard, ...]
+    encoder: dict[str, Any]
+    settings: ExampleSettings
+
+
+@item
+def good_patches(spec: GoodSpec, work: Work) -> Record:
+    """``bank`` (m, C) float32 and ``level`` (1,) float64, as safetensors."""
+    try:
+        good = learn_good(vectors(spec.shards, work), sum(len(one.ids) for one in spec.shards), spec.settings)
+    except NandError as error:
+        raise NandError(f"class {spec.class_name!r}: {error}") from None
+    with work.store.writing("safetensors") as put:
+        save_file({"bank": good.bank.contiguous().cpu(), "level": torch.tensor([good.level]).double()}, put.path)
+    return put.record
+
+
+class DistancesSpec(Spec):
+    """Some images, encoded, and what good patches look like."""
+
+    shards: tuple[Shard, ...]
+    good: Record
+
+
+@item
+def patch_distances(spec: DistancesSpec, work: Work) -> Record:
+    """(n, h, w) float32: of every patch to the nearest good one, as npy."""
+    good = read_good(spec.good, work)
+    found = [good_distances(part, good).cpu().numpy() for part in vectors(spec.shards, work)]
+    with work.store.writing("npy") as put:
+        np.save(put.path, np.concatenate(found), allow_pickle=False)
+    return put.record
+
+
+class Place(Spec):
+    """Where in an image what is meant lies: a box in pixels, or a mask by content; neither: wherever it is unusual."""
+
+    unkeyed: ClassVar = frozenset({"mask_path"})
+
+    box: tuple[int, int, int, int] | None = None
+    mask: str | None = None
+    mask_path: Path | None = None
+
+
+class ExampleSpec(Spec):
+    """An image by content, and the place in it."""
+
+    unkeyed: ClassVar = frozenset({"path", "place"})
+
+    image: str
+    path: Path
+    place: Place = Place()
+    good: Record
+    encoder: dict[str, Any]
+    settings: ExampleSettings
+
+    def key(self) -> dict[str, Any]:
+        """With the place as it is keyed itself."""
+        return {**super().key(), "place": self.place.key()}
+
+
+@item
+def example_patches(spec: ExampleSpec, work: Work) -> Record:
+    """``patches`` (n, C) float32, and ``unusual`` (1,), the share of the image that no good image shows; safetensors.
+
+    Raises:
+        NandError: the box or mask does not fit the image.
+    """
+    picture = read_image(spec.path)
+    where = marked(spec, picture.size)
+    patches, unusual = picture_patches(work.vlm(), picture, where, read_good(spec.good, work), spec.settings)
+    return work.store.put(example_file(patches, unusual), "safetensors")
+
+
+def read_unusual(record: Record, work: Work) -> float:
+    """The share of an example that no good image shows."""
+    with safe_open(work.store.path(record), framework="pt") as file:
+        return float(file.get_tensor("unusual"))
+
+
+def marked(spec: ExampleSpec, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Where in an image of ``size`` (width, height) what is meant lies; None where nobody said it.
+
+    Raises:
+        NandError: a box that leaves the image, or a mask that marks nothing.
+    """
+    if spec.place.mask_path is not None:
+        found = read_mask(spec.place.mask_path, size)
+        if not found.any():
+            raise NandError(f"{spec.place.mask_path}: marks nothing; paint what is meant white, or leave the mask out")
+        return found
+    return None if spec.place.box is None else boxed(spec.path.name, spec.place.box, size)
+
+
+def vectors(shards: Sequence[Shard], work: Work) -> Iterator[Tensor]:
+    """The patch vectors of encoded images, a shard at a time."""
+    return (patch_vectors(ShardBatch(shard, work).features().layers) for shard in shards)
+
+
+def read_good(record: Record, work: Work) -> Good:
+    """What :func:`good_patches` left."""
+    with safe_open(work.store.path(record), framework="pt") as file:
+        return Good(file.get_tensor("bank"), float(file.get_tensor("level")))
+
+
+def read_shown(
+    like: Sequence[Record], unlike: Sequence[Record], good: Record, settings: ExampleSettings, work: Work
+) -> Shown:
+    """The patches of several examples together, at most ``settings.patches`` of each kind."""
+
+    def joined(records: Sequence[Record]) -> Tensor:
+        return together([load_file(work.store.path(one))["patches"] for one in records], settings)
+
+    return Shown(joined(like), joined(unlike), read_good(good, work).level)
