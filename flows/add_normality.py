@@ -16,11 +16,17 @@ from flows.programs import may_help, program
 from nand_core.operating import effect_summary
 from nand_core.report.tables import markdown_table
 
+ImageFile = Annotated[
+    str,
+    Field(pattern=r"^[^-./\\\x00-\x1f][^/\\\x00-\x1f]*(/[^./\\\x00-\x1f][^/\\\x00-\x1f]*)*$", max_length=400),
+]
+"""On the worker, relative to the checkout and within it; it cannot be taken for an option."""
+
 
 @task(retries=1, retry_delay_seconds=60, retry_condition_fn=may_help)
-def add(class_name: str, text: str, phrases: list[str]) -> None:
+def add(class_name: str, text: str, options: list[str]) -> None:
     """``nand add``: ``params.yaml`` is changed once all is computed, or not at all."""
-    program("nand", "add", *(f"--phrase={phrase}" for phrase in phrases), "--", class_name, text)
+    program("nand", "add", *options, "--", class_name, text)
 
 
 @flow(name="add-normality")
@@ -28,19 +34,30 @@ def add_normality(
     class_name: ClassName,
     text: Line,
     phrases: Annotated[list[Line], Field(max_length=100)] = [],  # noqa: B006 - Prefect shows it as the default
+    *,
+    like: Annotated[list[ImageFile], Field(max_length=1000)] = [],  # noqa: B006
+    unlike: Annotated[list[ImageFile], Field(max_length=1000)] = [],  # noqa: B006
+    ask: bool = False,
+    from_test: bool = False,
     remote: Name = "",
     save_commit: bool = False,
 ) -> None:
-    """Make ``text`` normal for ``class_name`` from now on, and show what that does to every kind of image.
+    """Make ``text``, or what images show, normal for ``class_name``, and show what that does to every kind of image.
 
     Args:
         class_name: a class of the data set.
-        text: such as "loose fibre"; or the name of a labelled group.
+        text: such as "loose fibre"; or the name of a labelled group. With images it names what they show.
         phrases: in place of generated ones.
+        like: images that show it, files on the worker, relative to the checkout.
+        unlike: images that look like it and have to keep raising an alarm.
+        ask: with images, ask about the text as well.
+        from_test: allow images of the test set; they are left out of what is counted.
         remote: DVC's remote; empty: its default one, if there is any.
         save_commit: commit ``params.yaml`` and ``dvc.lock``.
     """
-    add(class_name, text, phrases)
+    said = {"phrase": phrases, "like": like, "unlike": unlike}
+    options = [f"--{name}={value}" for name, values in said.items() for value in values]
+    add(class_name, text, [*options, *["--ask"] * ask, *["--from-test"] * from_test])
     effect = pd.read_parquet(NORMALITIES)
     create_markdown_artifact(
         alarms_table(effect_summary(effect[effect["class"] == class_name])),

@@ -1,7 +1,7 @@
-"""Tell a trained anomaly detector, by text alone, what counts as normal from now on - and see what that does.
+"""Tell a trained anomaly detector, by a text or by images, what counts as normal from now on - and see what that does.
 
 A project is a folder with params.yaml (its settings) and dvc.yaml (its pipeline). First: nand repro.
-Then, for example: nand add carpet "loose fibre".
+Then, for example: nand add carpet "loose fibre", or nand add carpet "fuzz ok" --like a.jpg b.jpg.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import typer
 
 from nand.cli import cache, normality, run
 from nand.cli.console import one_line
+from nand.cli.examples import WithImages
 from nand.project.place import require_project
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -27,7 +28,7 @@ def main(context: typer.Context) -> None:
 
 app.command(context_settings=run.FOR_DVC, rich_help_panel=RUN)(run.repro)
 app.command(rich_help_panel=RUN)(run.status)
-app.command(rich_help_panel=NORMAL)(normality.add)
+app.command(cls=WithImages, rich_help_panel=NORMAL)(normality.add)
 app.command(rich_help_panel=NORMAL)(normality.remove)
 app.command(name="list", rich_help_panel=NORMAL)(normality.list_normalities)
 app.add_typer(normality.prompts, name="prompts", rich_help_panel=NORMAL)

@@ -21,6 +21,9 @@ def show_effect(console: Console, before: pd.DataFrame, after: pd.DataFrame, add
 
     from nand.project.effect import changes, named
 
+    if len(before) and len(after):
+        # Examples are left out as long as they are some: only what is counted both times can be compared.
+        before, after = before[before["id"].isin(after["id"])], after[after["id"].isin(before["id"])]
     for detector, rows in changes(before, after).groupby("detector"):
         anomalies = rows[rows["type"] != "good"]
         limits = anomalies if len(anomalies) else rows

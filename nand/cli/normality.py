@@ -14,7 +14,9 @@ from rich.console import Console
 
 from nand.cli.console import one_line, table_of
 from nand.cli.effect import show_effect
+from nand.cli.examples import given
 from nand.project.change import Change, Groups, Stopped, apply, data_groups
+from nand.project.examples import Examples
 from nand.project.params_file import append
 from nand.project.place import PARAMS, require_project
 from nand_core.artifacts.disk import replacing
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 prompts = typer.Typer(no_args_is_help=True, help="The phrases that describe what is normal.")
 PROMPTS = Path("artifacts/prompts")
+SUPPRESSION = Path("artifacts/suppression")
 AUROC = Path("results/auroc.parquet")
 GENERATED = ("openai", "rules")
 
@@ -39,20 +42,44 @@ Words = Annotated[
 def add(
     class_name: ClassName,
     text: Words,
+    *,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMAGE...", help="Images that show it; TEXT is then a name for it, and not asked about."),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMAGE...", help="Images that look like it and have to keep raising an alarm."),
+    ] = None,
+    box: Annotated[  # for the help: WithImages moves it to its image
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="Where in the image before it, in pixels; else what no good image shows."),
+    ] = None,
+    mask: Annotated[  # the same
+        str | None, typer.Option(metavar="FILE", help="In place of a box: an image that is white there, else black.")
+    ] = None,
     phrase: Annotated[
         list[str] | None, typer.Option(help="A phrase for it in place of generated ones; may be given several times.")
     ] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="With images: ask about TEXT as well.")] = False,
+    from_test: Annotated[
+        bool, typer.Option("--from-test", help="Allow images of the test set; they are left out of what is counted.")
+    ] = False,
 ) -> None:
-    """Make TEXT normal for CLASS from now on, and show what that does to every test image.
+    """Make TEXT, or what images show, normal for CLASS from now on, and show what that does to every test image.
 
     It stands in params.yaml once all is computed: a run that fails or is stopped leaves the file as it was.
+
+    For example: nand add carpet "fuzz ok" --like a.jpg b.jpg --box 10,20,30,40 --unlike c.jpg
     """
     said = _quoted("add", class_name, text)
+    with one_line():
+        examples = Examples(given(like), given(unlike), from_test)
 
     def plan(params: Params, groups: Groups) -> Change:
         from nand.project.plans import addition
 
-        return addition(params, groups, class_name, said, phrase or ())
+        return addition(params, groups, class_name, said, phrase or (), examples=examples, ask=ask)
 
     _change(class_name, plan)
 
@@ -79,7 +106,7 @@ def _quoted(command: str, class_name: str, words: list[str]) -> str:
 
 
 def list_normalities() -> None:
-    """What is normal now, class by class, and the phrases that say it."""
+    """What is normal now, class by class, and the phrases and images that say it."""
     from nand_core.config import load_params
     from nand_core.normalities import resolve
 
@@ -87,20 +114,43 @@ def list_normalities() -> None:
         require_project()
         params = load_params(PARAMS)
         groups = data_groups(params) or {}
-    columns = ("class", "normal now", "is", "phrases", "source")
+    columns = ("class", "normal now", "is", "phrases, images", "source")
     table = table_of(*columns, left=len(columns))
     for class_name, entries in sorted(params.prompts.normalities.items()):
         for entry in entries:
             made = resolve(class_name, entry, groups.get(class_name, ()))
-            path = PROMPTS / class_name / f"{made.name}.json"
-            prompt = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            kind = "labelled group" if made.group else "text"
-            said = ", ".join(prompt.get("phrases", made.phrases))
-            table.add_row(class_name, made.text, kind, said, prompt.get("provider", "to be run: nand repro"))
+            table.add_row(class_name, made.text, _kind(made), *_source(made))
     if table.row_count:
         Console().print(table)
     else:
         print('nothing beside the good images; add a text with: nand add CLASS "TEXT"')
+
+
+def _kind(one: Normality) -> str:
+    """``text``, ``labelled group``, ``3 examples, 1 unlike``, ``text and 3 examples``; a group ``by`` them alone."""
+    text, counts = "labelled group" if one.group else "text" if one.asked else "", _counts(one)
+    return (" and " if one.asked else " by ").join([text, counts]) if text and counts else text or counts
+
+
+def _counts(one: Normality) -> str:
+    like, unlike = len(one.like), len(one.unlike)
+    counts = {f"{like} example{'s' if like != 1 else ''}": like, f"{unlike} unlike": unlike}
+    return ", ".join(said for said, count in counts.items() if count)
+
+
+def _source(one: Normality) -> tuple[str, str]:
+    """The phrases and images that say it, and where the phrases come from."""
+    from nand_core.datasets.files import listed
+
+    said, made = [], "examples" if (SUPPRESSION / one.class_name / f"{one.name}.npz").exists() else None
+    if one.asked:
+        path = PROMPTS / one.class_name / f"{one.name}.json"
+        prompt = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        said, made = [", ".join(prompt.get("phrases", one.phrases))], prompt.get("provider")
+    for word, images in (("like", one.like), ("unlike", one.unlike)):
+        if images:
+            said.append(f"{word} {listed(image.image[17:] or image.image for image in images)}")
+    return "; ".join(filter(None, said)), made or "to be run: nand repro"
 
 
 @prompts.command()
@@ -147,9 +197,12 @@ def _change(class_name: str, plan: Callable[[Params, Groups], Change]) -> None:
         print(f"stopped; {stopped}", file=sys.stderr)
         raise typer.Exit(stopped.status) from stopped
     verb = "is normal now" if change.added else "is no longer normal"
-    print(f"{class_name}: {change.normality.text!r} {verb}")
+    counts = _counts(change.normality) if change.added else ""
+    print(f"{class_name}: {change.normality.text!r} {verb}{f' ({counts})' if counts else ''}")
+    if change.tests:
+        print(f"left out of what is counted, as examples of it: {change.tests} of the test images")
     if len(before) or len(after):
         show_effect(Console(), before, after, change.added)
-    if change.added and change.normality.group:
+    if change.added and change.normality.group and not counts:  # its own figures are those of the text alone
         _show_auroc(change.normality)
     print("every image: results/normalities.parquet    report: results/report/normalities.html")

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.processes import end_tree, run_tree
+from nand.project.examples import placed
 from nand.project.place import PARAMS, STATE
 from nand.project.run import complete_record, running
 from nand.project.stages import declared_stages
@@ -47,11 +48,15 @@ class Change:
         normality: the one that is added or removed.
         edit: the text of params.yaml with the change in it.
         added: whether the normality's phrases are new and worth showing.
+        files: new files of examples, each with the file of which it is a copy.
+        tests: how many of the examples are test images, which no figure counts.
     """
 
     normality: Normality
     edit: Callable[[str], str]
     added: bool
+    files: Mapping[Path, Path] = field(default_factory=dict)
+    tests: int = 0
 
 
 def apply(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Change, pd.DataFrame, pd.DataFrame]:
@@ -76,11 +81,12 @@ def apply(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Ch
             before = _effect(class_name)
             settings = STATE / "changed_params.yaml"
             _write(settings, change.edit(text))
-            _flow(class_name, change.normality.name if change.added else "", settings, environment)
-            untouched = PARAMS.read_text(encoding="utf-8") == text
-            edited = change.edit(PARAMS.read_text(encoding="utf-8"))
-            left = CHANGED
-            _write(PARAMS, edited)
+            with placed(change.files):
+                _flow(class_name, change.normality.name if change.added else "", settings, environment)
+                untouched = PARAMS.read_text(encoding="utf-8") == text
+                edited = change.edit(PARAMS.read_text(encoding="utf-8"))
+                left = CHANGED
+                _write(PARAMS, edited)
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
             else:
@@ -109,6 +115,7 @@ def _prepare(
         print("the results are not those of params.yaml: 'nand repro' first", flush=True)
         if run_tree([sys.executable, "-m", "dvc", "repro"], environment):
             raise Stopped(1, AS_IT_WAS)
+        change = None  # to be checked against the new results
     text = PARAMS.read_text(encoding="utf-8")
     change = change or _checked(class_name, plan)
     if change is None:

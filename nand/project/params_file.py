@@ -185,6 +185,8 @@ def _line_end(text: str, index: int) -> int:
 
 def _inline(value: Any, bare: bool = False) -> str:
     """One line of YAML; a ``bare`` mapping of one key has no braces."""
-    style = None if bare else True
-    said = yaml.safe_dump(value, default_flow_style=style, width=1 << 20, allow_unicode=True, sort_keys=False)
+    if bare and isinstance(value, Mapping):
+        ((key, inner),) = value.items()
+        return f"{_inline(key)}: {_inline(inner)}"
+    said = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True, sort_keys=False)
     return said.removesuffix("\n").removesuffix("...").rstrip("\n")

@@ -1,4 +1,4 @@
-"""Which change of params.yaml makes a text normal for a class, and which takes it back."""
+"""Which change of params.yaml makes a text or what examples show normal for a class, and which takes it back."""
 
 from __future__ import annotations
 
@@ -6,24 +6,37 @@ from collections.abc import Sequence
 from typing import Any
 
 from nand.project.change import Change, Groups
+from nand.project.examples import Checked, Examples, check
 from nand.project.params_file import append, discard
 from nand_core.config import Params
 from nand_core.errors import NandError, nearest
 from nand_core.normalities import Normality, resolve
 from nand_core.prompts.clean import checked_phrase, clean
 from nand_core.prompts.provide import prompt_key, with_phrases
-from nand_core.prompts.settings import Added
+from nand_core.prompts.settings import Added, Example
 
 SECTION = ("prompts", "normalities")
+NO_EXAMPLES = Examples()
 
 
-def addition(params: Params, groups: Groups, class_name: str, text: str, phrases: Sequence[str]) -> Change:
+def addition(
+    params: Params,
+    groups: Groups,
+    class_name: str,
+    text: str,
+    phrases: Sequence[str],
+    *,
+    examples: Examples = NO_EXAMPLES,
+    ask: bool = False,
+) -> Change:
     """``text`` is normal for ``class_name``, described by ``phrases`` or, without any, by generated ones.
+
+    With ``examples`` of it the text is a name alone, unless it has phrases or ``ask`` says otherwise.
 
     Raises
     ------
     NandError
-        When it is normal already, or no phrases can be made of it.
+        When it is normal already, no phrases can be made of it, or an example is no use.
     """
     where = f"nand add {class_name}"
     given = tuple(checked_phrase(one, where) for one in phrases)
@@ -31,10 +44,39 @@ def addition(params: Params, groups: Groups, class_name: str, text: str, phrases
     made = resolve(class_name, entry, groups[class_name])
     if _entry(made, params, groups):
         raise NandError(f"{class_name}: {made.text!r} is normal already, see 'nand list'; remove it to change it")
-    # Refuses a text that no phrases can be made of, before anything runs.
-    prompt_key(class_name, made.text, with_phrases(params.prompts, class_name, made.text, given))
-    item: Any = {made.text: list(given)} if given else made.text
-    return Change(made, lambda file: append(file, (*SECTION, class_name), [item]), added=True)
+    found = check(params, class_name, examples)
+    entry = entry.model_copy(update={"like": found.like, "unlike": found.unlike, "ask": ask})
+    made = resolve(class_name, entry, groups[class_name])
+    if entry.asked:
+        # Refuses a text that no phrases can be made of, before anything runs.
+        prompt_key(class_name, made.text, with_phrases(params.prompts, class_name, made.text, given))
+    item = _item(made.text, given, found, ask)
+    return Change(
+        made,
+        lambda file: append(file, (*SECTION, class_name), [item]),
+        added=True,
+        files=found.files,
+        tests=found.tests,
+    )
+
+
+def _item(text: str, phrases: Sequence[str], found: Checked, ask: bool) -> Any:
+    """The entry as it is written into the file."""
+    if not found.like and not found.unlike:
+        return {text: list(phrases)} if phrases else text
+    said: dict[str, Any] = {
+        "like": list(map(_shown, found.like)),
+        "unlike": list(map(_shown, found.unlike)),
+        "phrases": list(phrases),
+        "ask": ask and bool(found.like),
+    }
+    return {text: {key: value for key, value in said.items() if value}}
+
+
+def _shown(one: Example) -> Any:
+    if one.box:
+        return {"image": one.image, "box": list(one.box)}
+    return {"image": one.image, "mask": one.mask} if one.mask else one.image
 
 
 def removal(params: Params, groups: Groups, class_name: str, text: str) -> Change:
