@@ -1,4 +1,4 @@
-"""NAND: tell a trained image anomaly detector, by text alone, what counts as normal from now on.
+"""NAND: tell a trained image anomaly detector, by text or by example, what counts as normal from now on.
 
 ``import nand`` loads nothing heavy; PyTorch and the encoder come with the first use of a name. docs: docs/library.md
 """

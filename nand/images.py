@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from PIL import Image
 from nand_core.datasets.images import read_image
 from nand_core.errors import NandError
 from nand_core.vlm.features import ImageFeatures
+
+Given = TypeVar("Given")
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +48,7 @@ class Encoded:
     @property
     def names(self) -> list[str]:
         """What messages call the images: their paths, or ``images[0]``, ``images[1]``, ..."""
-        return [_name(image, position) for position, image in enumerate(self.images)]
+        return [name_of(image, position) for position, image in enumerate(self.images)]
 
     def image(self, position: int) -> Image.Image:
         """One of the images as RGB."""
@@ -62,45 +64,45 @@ def encode(vlm: VLM, images: Iterable[Picture]) -> Encoded:
         Naming the image that cannot be used.
     """
     given = listed(images)
-    return Encoded(given, tuple(_batches(vlm, given)), vlm)
+    return Encoded(given, tuple(batches(vlm, given)), vlm)
 
 
-def listed(images: Iterable[Picture]) -> tuple[Picture, ...]:
-    """The images of any iterable; a single one is refused, as is none at all."""
+def listed(images: Iterable[Given], where: str = "images") -> tuple[Given, ...]:
+    """The images of any iterable, which messages call ``where``; a single one is refused, as is none at all."""
     if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 3):
-        raise NandError("images: one image given, a list expected; write [image]")
+        raise NandError(f"{where}: one image given, a list expected; write [image]")
     given = tuple(images)
     if not given:
-        raise NandError("images: none given")
+        raise NandError(f"{where}: none given")
     return given
 
 
-def opened(picture: Picture, position: int) -> Image.Image:
+def opened(picture: Picture, position: int, where: str = "images") -> Image.Image:
     """An image as RGB; arrays are uint8, (H, W) grey or (H, W, 3) RGB."""
     if isinstance(picture, str | Path):
         return read_image(picture)
+    name = name_of(picture, position, where)
     if isinstance(picture, Image.Image):
         if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-            raise NandError(f"{_name(picture, position)}: a PIL image of mode {picture.mode}; convert it to L or RGB")
+            raise NandError(f"{name}: a PIL image of mode {picture.mode}; convert it to L or RGB")
         return picture.convert("RGB")
     if not isinstance(picture, np.ndarray):
         kind = type(picture).__name__
-        raise NandError(f"{_name(picture, position)}: {kind} is no image; give a path, a PIL image or a uint8 array")
+        raise NandError(f"{name}: {kind} is no image; give a path, a PIL image or a uint8 array")
     if picture.dtype != np.uint8 or not (picture.ndim == 2 or picture.shape[2:] == (3,)) or not picture.size:
-        raise NandError(
-            f"{_name(picture, position)}: an array of {picture.dtype} {picture.shape}; "
-            "give uint8 of shape (H, W) or (H, W, 3)"
-        )
+        raise NandError(f"{name}: an array of {picture.dtype} {picture.shape}; give uint8 of shape (H, W) or (H, W, 3)")
     return Image.fromarray(picture).convert("RGB")
 
 
-def _batches(vlm: VLM, images: Sequence[Picture]) -> Iterator[ImageFeatures]:
+def batches(vlm: VLM, images: Sequence[Picture], where: str = "images") -> Iterator[ImageFeatures]:
+    """The features of images on the CPU, a batch of the encoder's size at a time."""
     for start in range(0, len(images), vlm.batch_size):
         part = images[start : start + vlm.batch_size]
-        pixels = torch.stack([vlm.preprocess(opened(one, start + i)) for i, one in enumerate(part)])
+        pixels = torch.stack([vlm.preprocess(opened(one, start + i, where)) for i, one in enumerate(part)])
         found = vlm.encode_images(pixels)
         yield ImageFeatures(tuple(layer.cpu() for layer in found.layers), found.pooled.cpu())
 
 
-def _name(image: object, position: int) -> str:
-    return str(image) if isinstance(image, str | Path) else f"images[{position}]"
+def name_of(image: object, position: int, where: str = "images") -> str:
+    """What messages call an image: its path, or ``images[0]``."""
+    return str(image) if isinstance(image, str | Path) else f"{where}[{position}]"

@@ -7,7 +7,7 @@ as wanted (milliseconds). With the settings of a params file the numbers are the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,46 +18,60 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nand.images import Encoded, encode
+from nand.examples import Seen, good_patches, read_examples, shown, stored_example
+from nand.images import Encoded, encode, listed
 from nand.result import Result
-from nand_core.asked import Asked, Vector, answer, ask
+from nand_core.asked import Asked, Vector, answers, ask
 from nand_core.config import load_params
 from nand_core.datasets.manifest import scan
 from nand_core.detectors.base import check_maps
 from nand_core.errors import NandError, nearest
+from nand_core.examples import Good, Shown
 from nand_core.normalities import known_groups, resolve
 from nand_core.normality import image_score, resize_maps, suppress, text_feature, union
+from nand_core.prompts import settings as stored
 from nand_core.prompts.clean import checked_phrase
 from nand_core.prompts.provide import competitor_phrases, make_prompts, with_phrases
 from nand_core.prompts.settings import Added, PromptSettings
 from nand_core.prompts.templates import normal_sentences, sentences
-from nand_core.settings import MAP_SIZE, SuppressionSettings
+from nand_core.settings import MAP_SIZE, ExampleSettings, SuppressionSettings
 from nand_core.vlm.encoder import VLM, load_vlm
 from nand_core.vlm.settings import EncoderSettings
 
 if TYPE_CHECKING:
+    from nand.examples import Example
     from nand.images import Picture
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text that counts as normal.
+    """A text that counts as normal, examples of that name, or both.
 
     Attributes:
         text: in its cleaned form, or the name of the labelled group that it is.
-        phrases: that describe it to the encoder.
-        provider: where the phrases come from: explicit, curated, openai or rules.
+        phrases: that describe it to the encoder; none where examples alone do.
+        provider: where the phrases come from: explicit, curated, openai or rules; "" where there are none.
         unknown_words: words of the phrases, and of names that it was set against, that the text encoder has never seen.
+        like, unlike: how many images show it, and how many what it is not.
     """
 
     text: str
     phrases: tuple[str, ...]
     provider: str
     unknown_words: tuple[str, ...] = ()
+    like: int = 0
+    unlike: int = 0
+
+
+@dataclass(frozen=True)
+class _Held:
+    text: Text
+    asked: Asked | None
+    shown: Shown | None
 
 
 class Normality:
-    """What counts as normal for one class of images, told by text.
+    """What counts as normal for one class of images, told by text or shown by examples.
 
     Parameters
     ----------
@@ -75,6 +89,10 @@ class Normality:
         Strength of the suppression in Eq. 6, 0 to 1.
     heads : str or Path, optional
         The class's own heads, as the adaptation stage writes them (``artifacts/heads/<class>.safetensors``).
+    good : sequence of images, or Encoded, optional
+        Good images of the class, two or more: what examples are compared with. Encoded when the first are added.
+    examples : ExampleSettings
+        How examples become a suppression map.
 
     Examples
     --------
@@ -93,6 +111,8 @@ class Normality:
         groups: Sequence[str] = (),
         alpha: float = 1.0,
         heads: str | Path | None = None,
+        good: Iterable[Picture] | Encoded | None = None,
+        examples: ExampleSettings | None = None,
     ) -> None:
         if not 0 <= alpha <= 1:
             raise NandError(f"alpha: {alpha} is no strength of a suppression; give 0 to 1")
@@ -103,12 +123,14 @@ class Normality:
         self.groups = _names(groups, "groups")
         self.alpha = alpha
         self.heads = None if heads is None else Path(heads)
-        self._held: dict[str, tuple[Text, Asked]] = {}
+        self.good = good if good is None or isinstance(good, Encoded) else listed(good, "good")
+        self.examples = examples or ExampleSettings()
+        self._held: dict[str, _Held] = {}
         self._known: dict[str, Vector] = {}
 
     @classmethod
     def from_params(cls, path: str | Path = "params.yaml", class_name: str | None = None) -> Self:
-        """With the settings of a params file, the known groups of its data set, and what is normal there already.
+        """With a params file's settings, its data set's known groups and good images, and what is normal there already.
 
         Args:
             path: of the file; relative paths in it count from its folder.
@@ -117,11 +139,13 @@ class Normality:
         Raises
         ------
         NandError
-            When the file or its data set cannot be read, or there is no such class.
+            When the file, its data set or an example cannot be read, or there is no such class.
         """
         path = Path(path)
         params = load_params(path)
-        groups = known_groups(scan(params.dataset, path.parent / params.dataset.root))
+        root = path.parent / params.dataset.root
+        manifest = scan(params.dataset, root)
+        groups = known_groups(manifest)
         if class_name is None and len(groups) > 1:
             raise NandError(f"{path}: which class? name one: Normality.from_params(..., class_name='carpet'), "
                             f"of {', '.join(groups)}")  # fmt: skip
@@ -133,17 +157,25 @@ class Normality:
             heads = path.parent / "artifacts" / "heads" / f"{name}.safetensors"
             if not heads.is_file():
                 raise NandError(f"{heads}: not there, but {path} has encoder.adapt; run the pipeline: nand repro")
+        good = manifest.loc[(manifest["class"] == name) & (manifest["split"] == "train"), "path"]
         made = cls(
             name,
             params.encoder.anchored(path.parent),
-            suppression=params.suppression,
+            suppression=SuppressionSettings(**params.suppression.model_dump(exclude={"examples"})),
             prompts=params.prompts,
             groups=groups[name],
             alpha=params.evaluation.alpha,
             heads=heads,
+            good=[root / image for image in good] if len(good) else None,
+            examples=params.suppression.examples,
         )
+        folder = path.parent / "artifacts" / "examples" / name
         for entry in params.prompts.normalities.get(name, ()):
-            made.add(entry.text, phrases=entry.phrases)
+            like, unlike = (
+                read_examples([stored_example(folder, one) for one in found], side)
+                for side, found in (("like", entry.like), ("unlike", entry.unlike))
+            )
+            made._add(entry, like, unlike)
         return made
 
     def __repr__(self) -> str:
@@ -158,41 +190,80 @@ class Normality:
     @property
     def texts(self) -> tuple[Text, ...]:
         """What is normal beside the good images, in the order in which it was added."""
-        return tuple(text for text, _ in self._held.values())
+        return tuple(held.text for held in self._held.values())
 
-    def add(self, text: str, *, phrases: Sequence[str] = (), against: Sequence[str] | None = None) -> Text:
-        """Make a text normal from now on.
+    def add(
+        self,
+        text: str,
+        *,
+        phrases: Sequence[str] = (),
+        against: Sequence[str] | None = None,
+        like: Iterable[Picture | Example] = (),
+        unlike: Iterable[Picture | Example] = (),
+        ask: bool = False,
+    ) -> Text:
+        """Make a text, or what images show, normal from now on.
 
         Args:
-            text: such as ``"loose fibre"``.
+            text: such as ``"loose fibre"``. With ``like`` and neither ``phrases`` nor ``ask`` it is a name alone: the
+                text encoder is not asked.
             phrases: that say it, in place of generated ones.
             against: names of other defects, which compete with it: where an image shows one of them rather than the
                 text, nothing is suppressed. By default ``groups``; ``[]`` for none.
+            like: images that show it, as :meth:`encode` takes them or as :class:`nand.Example`.
+            unlike: images that look like it and have to keep raising an alarm.
+            ask: ask the text encoder about the text as well as about ``like``.
 
         Raises
         ------
         NandError
-            When the text is normal already, or no phrases can be made of it.
+            When the text is normal already, no phrases can be made of it, or an example cannot be used. Then nothing
+            has changed.
         """
         where = f"normality of {self.class_name}"
-        rivals = self.groups if against is None else _names(against, "against")
+        shows, shows_not = read_examples(like, "like"), read_examples(unlike, "unlike")
+        digests = [one.digest for one in (*shows, *shows_not)]
+        for position, one in enumerate((*shows, *shows_not)):
+            if digests[position] in digests[:position]:
+                raise NandError(f"{where}: {one.name} is there twice, by content; leave one out")
+        if len(digests) > self.examples.images:
+            raise NandError(f"{where}: {len(digests)} examples, at most {self.examples.images} (examples.images)")
+        named = [stored.Example(image=f"{digest[:16]}.png") for digest in digests]
         entry = Added(
             text=checked_phrase(text, where),
             phrases=tuple(dict.fromkeys(checked_phrase(one, where) for one in _names(phrases, "phrases"))),
+            like=tuple(named[: len(shows)]),
+            unlike=tuple(named[len(shows) :]),
+            ask=ask,
         )
+        return self._add(entry, shows, shows_not, against)
+
+    def _add(
+        self, entry: Added, like: Sequence[Seen], unlike: Sequence[Seen], against: Sequence[str] | None = None
+    ) -> Text:
+        where = f"normality of {self.class_name}"
+        rivals = self.groups if against is None else _names(against, "against")
+        if against is not None and not entry.asked:
+            raise NandError(f"{where}: nothing competes with examples alone; leave against out, or give ask=True")
         made = resolve(self.class_name, entry, {*self.groups, *rivals})
         if made.text in self._held:
             raise NandError(f"{where}: {made.text!r} is normal already; remove it to change it")
-        settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
-        prompt = make_prompts(self.class_name, made.text, settings, now=datetime.now(UTC))
-        known = {name: self._competitor(name) for name in rivals}
-        f_add = self._feature(sentences(prompt.phrases))
-        asked = ask(made.text, f_add, self._normal, known, self.suppression, group=made.group, apart=made.apart)
-        said = " ".join([*prompt.phrases, *(against or ())])
-        unknown = tuple(dict.fromkeys(self.vlm.unknown_words(said)))
-        held = Text(made.text, prompt.phrases, prompt.provider, unknown)
-        self._held[made.text] = held, asked
-        return held
+        shows = None
+        if like or unlike:
+            good = self._good
+            shows = shown(self.vlm, self.class_name, like, unlike, good, self.examples)
+        asked, text = None, Text(made.text, (), "", (), len(like), len(unlike))
+        if entry.asked:
+            settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
+            prompt = make_prompts(self.class_name, made.text, settings, now=datetime.now(UTC))
+            known = {name: self._competitor(name) for name in rivals}
+            f_add = self._feature(sentences(prompt.phrases))
+            asked = ask(made.text, f_add, self._normal, known, self.suppression, group=made.group, apart=made.apart)
+            said = " ".join([*prompt.phrases, *(against or ())])
+            unknown = tuple(dict.fromkeys(self.vlm.unknown_words(said)))
+            text = replace(text, phrases=prompt.phrases, provider=prompt.provider, unknown_words=unknown)
+        self._held[made.text] = _Held(text, asked, shows)
+        return text
 
     def remove(self, text: str) -> None:
         """Take a text back.
@@ -230,16 +301,16 @@ class Normality:
             Naming the image whose map or pixels cannot be used.
         """
         encoded = images if isinstance(images, Encoded) else self.encode(images)
-        if encoded.encoder.model is not self.vlm.model:
-            raise NandError("images: encoded by another encoder; encode them with this object, or share the encoder")
+        self._own(encoded, "images")
         anomaly = resize_maps(check_maps(_tensor(maps), encoded.names, "maps"))
         suppression = torch.zeros(len(encoded), MAP_SIZE, MAP_SIZE)
         adapted = anomaly.clone()
-        start = 0
+        start, held = 0, [(one.asked, one.shown) for one in self._held.values()]
+        good = self._good if any(shown for _, shown in held) else None
         for features in encoded.batches:
             part = slice(start, start := start + len(features.pooled))
             if self._held:
-                found = [answer(self.vlm, features, asked, self.suppression) for _, asked in self._held.values()]
+                found = answers(self.vlm, features, held, good, self.suppression, self.examples)
                 suppression[part] = union(found)
                 adapted[part] = suppress(anomaly[part], suppression[part], self.alpha)
         return Result(
@@ -251,6 +322,22 @@ class Normality:
             unknown_words={text.text: text.unknown_words for text in self.texts if text.unknown_words},
             encoded=encoded,
         )
+
+    @cached_property
+    def _good(self) -> Good:
+        if self.good is None:
+            raise NandError(
+                f"normality of {self.class_name}: examples are compared with good images; "
+                f"give some: Normality({self.class_name!r}, good=[...])"
+            )
+        if isinstance(self.good, Encoded):
+            self._own(self.good, "good")
+        return good_patches(self.vlm, self.good, self.examples)
+
+    def _own(self, encoded: Encoded, where: str) -> None:
+        """Refuse what another encoder saw."""
+        if encoded.encoder.model is not self.vlm.model:
+            raise NandError(f"{where}: encoded by another encoder; encode them with this object, or share the encoder")
 
     @cached_property
     def _normal(self) -> Vector:

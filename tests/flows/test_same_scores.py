@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import os
 import re
+import shutil
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from pipeline_project import CLASSES, ROOT
+import torch
+from PIL import Image
+from pipeline_project import CLASSES, PARAMS, ROOT, Project
 from ruamel.yaml import YAML
 
 import nand
 from nand_core.artifacts.maps import MapFile
+from nand_core.datasets.demo.photograph import Subject, draw
+from nand_core.normality import union
+
+
+def example(project: Project, defect: str, index: int) -> str:
+    """One of the demo's test images of wood as an example: its name there."""
+    buffer = io.BytesIO()
+    Image.fromarray(draw(Subject("wood", "test", defect, index), 0, 128).image).save(buffer, "PNG")
+    name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:16]}-{defect}.png"
+    path = project.folder / "artifacts/examples/wood" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+    return name
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    """With normalities of wood by example, by a group's text and examples, and by a text."""
+    made = Project(tmp_path_factory.mktemp("project"), json.loads(json.dumps(PARAMS)))
+    by_example = {"like": [example(made, "color", 0), {"image": example(made, "color", 1), "box": [20, 20, 90, 90]}]}
+    both = {"like": [example(made, "scratch", 0)], "unlike": [example(made, "hole", 0)], "ask": True}
+    made.params["prompts"]["normalities"] = {"wood": [{"stain": by_example}, {"scratch": both}, "dust"]}
+    made.create()
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +71,49 @@ def test_every_groups_scores_and_maps_are_the_pipelines(project, first, normalit
         np.testing.assert_array_equal(result.scores_after, wanted["score_after"])
         stored = MapFile(project.folder / f"artifacts/suppression/{class_name}/{group}.npz")
         np.testing.assert_array_equal(result.suppression, stored[:])
+
+
+def test_normalities_by_example_give_the_pipelines_scores_and_maps(project, first):
+    made = nand.Normality.from_params(project.folder / "params.yaml", "wood")
+    assert [(one.text, one.provider, one.like, one.unlike) for one in made.texts] == [
+        ("stain", "", 2, 0),
+        ("scratch", "curated", 1, 1),
+        ("dust", "rules", 0, 0),
+    ]
+    base = MapFile(project.folder / "artifacts/base_maps/patchcore/wood.npz")
+    images = [project.folder / "data/demo" / name for name in base.ids]
+    result = made.apply(images, base[:])
+    effect = pd.read_parquet(project.folder / "results/normalities.parquet")
+    effect = effect[effect["detector"] == "patchcore"].set_index("id")
+    kept = [position for position, name in enumerate(base.ids) if name in effect.index]
+    assert len(base.ids) - len(kept) == 4, "the examples are test images, which no figure counts"
+    wanted = effect.loc[[base.ids[position] for position in kept]]
+    np.testing.assert_array_equal(result.scores_before[kept], wanted["score_before"])
+    np.testing.assert_array_equal(result.scores_after[kept], wanted["score_after"])
+    stored = {path.stem: path for path in (project.folder / "artifacts/suppression/wood").glob("*.npz")}
+    maps = {name: torch.from_numpy(MapFile(path)[:]) for name, path in stored.items() if name not in made.groups}
+    assert [name.partition("-")[0] for name in sorted(maps)] == ["dust", "scratch", "stain"]
+    np.testing.assert_array_equal(result.suppression, union(list(maps.values())))
+    for text in ("dust", "scratch"):
+        made.remove(text)
+    np.testing.assert_array_equal(made.apply(result.encoded, base[:]).suppression, maps["stain"])
+
+
+def test_the_inspection_gives_the_same_scores(project, first):
+    effect = pd.read_parquet(project.folder / "results/normalities.parquet")
+    effect = effect[effect["detector"] == "patchcore"].set_index("id")
+    inbox = project.folder / "inspection/inbox/wood"
+    inbox.mkdir(parents=True)
+    for number, image in enumerate(effect.index):
+        shutil.copy(project.folder / "data/demo" / image, inbox / f"{number}.png")
+        os.utime(inbox / f"{number}.png", (1_000_000_000, 1_000_000_000))
+    said = project.call(sys.executable, "-m", "flows", "inspection", "inspection", "patchcore")
+    assert said.returncode == 0, said.stderr[-3000:]
+    rows = pd.read_parquet(project.folder / "inspection/rows").set_index("name")
+    assert {tuple(texts) for texts in rows["normalities"]} == {("dust", "scratch", "stain")}
+    rows = rows.loc[[f"{number}.png" for number in range(len(effect))]]
+    for column in ("score_before", "score_after"):
+        np.testing.assert_allclose(rows[column], effect[column], rtol=1e-5)
 
 
 def test_a_class_has_to_be_named_where_there_are_several(project, first):

@@ -1,0 +1,161 @@
+"""Images that show what is normal, or what is not, as a notebook has them; and what the encoder sees in them."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from nand.images import Encoded, batches, listed, name_of, opened
+from nand_core.artifacts.store import sha256_file
+from nand_core.datasets.images import LAST_LABEL, MASK_THRESHOLD, read_mask
+from nand_core.errors import NandError
+from nand_core.examples import (
+    Good,
+    Shown,
+    boxed,
+    check_example,
+    example_file,
+    learn_good,
+    patch_vectors,
+    picture_patches,
+    together,
+)
+from nand_core.prompts import settings as stored
+from nand_core.settings import ExampleSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nand.images import Picture
+    from nand_core.vlm.encoder import VLM
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An image, and where in it what is meant lies: in a box or under a mask; by default wherever it is unusual.
+
+    Attributes:
+        image: path, PIL image or uint8 array.
+        box: x, y, width and height in pixels.
+        mask: array (H, W) of the image's size, bool or uint8, or a path of one.
+    """
+
+    image: Picture
+    box: tuple[int, int, int, int] | None = None
+    mask: NDArray[np.bool_] | NDArray[np.uint8] | str | Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An example, read.
+
+    Attributes:
+        name: what messages call it.
+        picture: RGB.
+        where: (H, W), where in it what is meant lies; None where nobody said it.
+    """
+
+    name: str
+    picture: Image.Image
+    where: NDArray[np.bool_] | None
+
+    @property
+    def digest(self) -> str:
+        """Of its pixels."""
+        return hashlib.sha256(f"{self.picture.size}".encode() + self.picture.tobytes()).hexdigest()
+
+
+def read_examples(given: Iterable[Picture | Example], side: str) -> list[Seen]:
+    """Examples as :meth:`nand.Normality.add` takes them, ``side`` being ``like`` or ``unlike``.
+
+    Raises:
+        NandError: naming the one that cannot be used.
+    """
+    if isinstance(given, Example):
+        raise NandError(f"{side}: one example given, a list expected; write [example]")
+    if isinstance(given, Sequence) and not isinstance(given, str) and not given:
+        return []
+    return [_read(one, position, side) for position, one in enumerate(listed(given, side))]
+
+
+def stored_example(folder: Path, one: stored.Example) -> Example:
+    """An example of a params file, whose files lie in ``folder``.
+
+    Raises:
+        NandError: a file is missing, or is another one.
+    """
+    for path in (folder / name for name in (one.image, one.mask) if name):
+        if not path.is_file():
+            raise NandError(f"{path}: not there; 'dvc pull' fetches it")
+        if not sha256_file(path).startswith(path.name[:16]):
+            raise NandError(f"{path}: has other content than it is named after; 'dvc checkout --force' brings it back")
+    return Example(folder / one.image, one.box, folder / one.mask if one.mask else None)
+
+
+def good_patches(vlm: VLM, images: tuple[Picture, ...] | Encoded, settings: ExampleSettings) -> Good:
+    """What good images look like; of those that are not encoded a batch at a time is in memory."""
+    features = images.batches if isinstance(images, Encoded) else batches(vlm, images, "good")
+    vectors: Iterator[Tensor] = (patch_vectors(part.layers) for part in features)
+    return learn_good(vectors, len(images), settings)
+
+
+def shown(
+    vlm: VLM, class_name: str, like: Sequence[Seen], unlike: Sequence[Seen], good: Good, settings: ExampleSettings
+) -> Shown:
+    """The patches of a normality's examples.
+
+    Raises:
+        NandError: naming an image that shows nothing, or nothing of the class.
+    """
+
+    def joined(examples: Sequence[Seen]) -> Tensor:
+        found = []
+        for one in examples:
+            patches, unusual = picture_patches(vlm, one.picture, one.where, good, settings)
+            check_example(one.name, class_name, one.where is not None, float(unusual))
+            found.append((hashlib.sha256(example_file(patches, unusual)).hexdigest(), patches))
+        found.sort(key=lambda one: one[0])
+        return together([patches for _, patches in found], settings)
+
+    return Shown(joined(like), joined(unlike), good.level)
+
+
+def _read(given: Picture | Example, position: int, side: str) -> Seen:
+    one = given if isinstance(given, Example) else Example(given)
+    name, picture = name_of(one.image, position, side), opened(one.image, position, side)
+    if one.box is not None and one.mask is not None:
+        raise NandError(f"{name}: give a box or a mask, not both")
+    where = None
+    if one.mask is not None:
+        where = _mask(name, one.mask, picture.size)
+    elif one.box is not None:
+        try:
+            x, y, width, height = map(operator.index, one.box)
+        except (TypeError, ValueError):
+            message = f"{name}: the box {one.box!r} is not x, y, width and height, whole numbers of pixels"
+            raise NandError(message) from None
+        where = boxed(name, (x, y, width, height), picture.size)
+    return Seen(name, picture, where)
+
+
+def _mask(name: str, mask: NDArray[np.generic] | str | Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    if isinstance(mask, str | Path):
+        name, found = str(mask), read_mask(mask, size)
+    elif not isinstance(mask, np.ndarray) or mask.dtype not in (np.bool_, np.uint8):
+        kind = f"an array of {mask.dtype}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise NandError(f"{name}: its mask is {kind}; give a path, or an array of bool or uint8")
+    elif mask.shape != size[::-1]:
+        raise NandError(f"{name}: its mask has the shape {mask.shape}, it itself is {size[::-1]}: height and width")
+    else:  # brightness or label numbers, as in a file
+        found = mask.astype(np.uint8) > (0 if mask.max() <= LAST_LABEL else MASK_THRESHOLD)
+    if not found.any():
+        raise NandError(f"{name}: the mask marks nothing; paint what is meant white, or leave the mask out")
+    return found
