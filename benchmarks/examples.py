@@ -1,0 +1,174 @@
+"""``python -m benchmarks.examples``: showing k images against fitting PatchCore anew with them, on the magnetic tiles.
+
+Both start from encoded images and a fitted detector's maps. By example: the k images are encoded, compared with the
+good patches, and the maps of all test images suppressed. Anew: the k images join the good ones, a memory bank is made,
+and all test images get new maps. In between stands the bank as it is with the examples' patches put in. All in one
+process, on the same features; the seconds are those of this run, the ratio is what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from benchmarks.scratch import ROOT
+from nand_core.config import load_params
+from nand_core.datasets.images import read_image
+from nand_core.datasets.manifest import scan
+from nand_core.detectors.base import Context
+from nand_core.detectors.patchcore import PatchCore
+from nand_core.detectors.settings import PatchCoreSettings
+from nand_core.errors import NandError
+from nand_core.example_protocol import drawn, example_row
+from nand_core.examples import (
+    Shown,
+    enlarged,
+    example_map,
+    good_distances,
+    learn_good,
+    patch_vectors,
+    picture_patches,
+    together,
+)
+from nand_core.normality import image_score, suppress
+from nand_core.report.tables import markdown_table
+from nand_core.settings import EvaluationSettings
+from nand_core.vlm.encoder import VLM, load_vlm
+from nand_core.vlm.features import ImageFeatures
+
+BATCH = 32
+
+
+@dataclass
+class Encoded:
+    """Some encoded images, as detectors take them."""
+
+    ids: Sequence[str]
+    found: ImageFeatures
+
+    def images(self) -> list[Image.Image]:
+        """Nobody here asks for pixels."""
+        raise NotImplementedError
+
+    def features(self) -> ImageFeatures:
+        """Their encoding."""
+        return self.found
+
+
+@dataclass
+class Way:
+    """What one way of making images normal gave, over all groups."""
+
+    seconds: list[float] = field(default_factory=list)
+    rows: list[dict[str, object]] = field(default_factory=list)
+
+
+def encoded(vlm: VLM, root: Path, paths: Sequence[str], what: str) -> list[Encoded]:
+    """The images in batches."""
+    found = []
+    for start in tqdm(range(0, len(paths), BATCH), desc=what):
+        part = paths[start : start + BATCH]
+        pixels = torch.stack([vlm.preprocess(read_image(root / path)) for path in part])
+        found.append(Encoded(part, vlm.encode_images(pixels)))
+    return found
+
+
+def scores(detector: PatchCore, batches: Sequence[Encoded]) -> Iterator[torch.Tensor]:
+    """The detector's maps, a batch at a time."""
+    return (detector.maps(batch) for batch in batches)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.examples", description=__doc__)
+    parser.add_argument("--images", type=int, default=5, help="images shown")
+    parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--groups", nargs="*", help="of these groups alone")
+    chosen = parser.parse_args()
+    params = load_params(ROOT / "profiles/magnetic_tile.yaml")
+    root = ROOT / params.dataset.root
+    if not root.is_dir():
+        raise SystemExit(f"{root}: not there; this benchmark needs the magnetic tiles")
+    manifest = scan(params.dataset, root)
+    tests, good = (manifest[manifest["split"] == split] for split in ("test", "train"))
+    (name,) = manifest["class"].unique()
+    vlm = load_vlm(params.encoder)
+    train, images = (encoded(vlm, root, rows["path"].tolist(), str(rows["split"].iloc[0])) for rows in (good, tests))
+    settings, examples = params.detectors["patchcore"], params.suppression.examples
+    assert isinstance(settings, PatchCoreSettings)
+
+    def fitted(batches: Sequence[Encoded]) -> PatchCore:
+        detector = PatchCore(settings, Context(name, lambda: vlm, lambda: ()))
+        detector.fit(batches)
+        return detector
+
+    detector = fitted(train)
+    maps = torch.cat(list(scores(detector, images)))
+    reference = learn_good((patch_vectors(batch.found.layers) for batch in train), len(good), examples)
+    distances = [good_distances(patch_vectors(batch.found.layers), reference) for batch in images]
+    ways = {"by example": Way(), "bank edited": Way(), "fitted anew": Way()}
+    for group in chosen.groups or sorted(set(tests["group"]) - {""}):
+        paths = tests.loc[tests["group"] == group, "path"].tolist()
+        if not paths:
+            raise NandError(f"--groups: no test image of {group!r}")
+        for draw in range(chosen.draws):
+            shown = drawn(paths, chosen.images, draw, 0)
+
+            def judge(
+                way: str, started: float, after: torch.Tensor, group: str = group, shown: Sequence[str] = shown
+            ) -> None:
+                ways[way].seconds.append(time.perf_counter() - started)
+                found = dict.fromkeys(("after", "text", "both"), after.numpy()) | {"before": image_score(maps).numpy()}
+                ways[way].rows.append(example_row("patchcore", tests, group, shown, found, EvaluationSettings()))
+
+            started = time.perf_counter()
+            like = [picture_patches(vlm, read_image(root / path), None, reference, examples)[0] for path in shown]
+            known = Shown(together(like, examples), torch.empty(0, 0), reference.level)
+            grids = (
+                example_map(patch_vectors(batch.found.layers), far, known, examples)
+                for batch, far in zip(images, distances, strict=True)
+            )
+            pairs = zip(maps.split(BATCH), grids, strict=True)
+            judge("by example", started, torch.cat([image_score(suppress(a, enlarged(grid))) for a, grid in pairs]))
+
+            started = time.perf_counter()
+            more = encoded(vlm, root, shown, "shown")
+            edited = PatchCore(settings, Context(name, lambda: vlm, lambda: ()))
+            edited.load_state({"bank": torch.cat([detector.state()["bank"], known.like])})
+            judge("bank edited", started, torch.cat([image_score(part) for part in scores(edited, images)]))
+
+            started = time.perf_counter()
+            anew = fitted([*train, *more])
+            judge("fitted anew", started, torch.cat([image_score(part) for part in scores(anew, images)]))
+            said = (f"{way} {found.rows[-1]['auroc_before']:.1f} -> {found.rows[-1]['auroc_after']:.1f}, "
+                    f"{found.seconds[-1]:.1f} s" for way, found in ways.items())  # fmt: skip
+            print(f"{group}, draw {draw}: {'; '.join(said)}", flush=True)
+    print(markdown_table(
+        ["way", "before", "after", "accepted %", "retained %", "median s", "share of anew's time"],
+        [summary(name, way, ways["fitted anew"]) for name, way in ways.items()],
+        text_columns=1,
+    ))  # fmt: skip
+
+
+def summary(name: str, way: Way, anew: Way) -> list[object]:
+    """A row of the table."""
+    means = pd.DataFrame(way.rows).groupby("group").mean(numeric_only=True).mean()
+    return [
+        name,
+        *(f"{means[column]:.1f}" for column in ("auroc_before", "auroc_after")),
+        *(f"{means[f'{rate}_before']:.0f} to {means[f'{rate}_after']:.0f}" for rate in ("accepted", "retained")),
+        f"{np.median(way.seconds):.1f}",
+        f"{np.median(np.divide(way.seconds, anew.seconds)):.3f}",
+    ]
+
+
+if __name__ == "__main__":
+    main()
