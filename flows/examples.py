@@ -32,7 +32,7 @@ from tasks.suppression import ShownSpec
 from tasks.work import encoder_key
 
 EXAMPLES = ARTIFACTS / "examples"
-MISSING = "{}: not there; 'dvc pull' fetches it, or remove the normality and add it again"
+MISSING = "{}: not there; 'dvc checkout' or 'dvc pull' brings it back, or remove the normality and add it again"
 
 Key = TypeVar("Key", bound=Hashable)
 
