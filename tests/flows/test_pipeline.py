@@ -13,8 +13,8 @@ from pipeline_project import CLASSES, PHRASED, server_address
 from sklearn.metrics import roc_auc_score
 
 STAGES = {
-    "demo_data", "dataset", "adaptation", "prompts", "text_features", "base_maps@april_gan", "base_maps@patchcore",
-    "suppression", "evaluate", "report", "image_features",
+    "demo_data", "dataset", "adaptation", "examples", "prompts", "text_features", "base_maps@april_gan",
+    "base_maps@patchcore", "suppression", "evaluate", "report", "image_features",
 }  # fmt: skip
 COLUMNS = [
     "detector", "class", "group", "auroc_before", "auroc_after", "auroc_bound", "auroc_wrong", "wrong",
