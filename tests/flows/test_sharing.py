@@ -16,7 +16,7 @@ from benchmarks.scratch import last_run
 from nand.project.server import local_server
 
 BUCKET = "team"
-STAGES = 9
+STAGES = 10
 NAND_CACHE = (sys.executable, "-m", "nand", "cache")
 
 

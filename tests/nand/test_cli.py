@@ -20,7 +20,7 @@ def nand(*arguments: str) -> tuple[int, str, str]:
 def test_help_says_what_nand_does_and_groups_the_commands():
     code, said, _ = nand("--help")
     assert code == 0
-    assert "by text alone, what counts as normal from now on" in " ".join(said.split())
+    assert "by a text or by images, what counts as normal from now on" in " ".join(said.split())
     headings = [said.index(title) for title in ("Run the pipeline", "What is normal", "Look after it")]
     assert headings == sorted(headings)
     for heading, command in zip(headings, ("repro", "add", "check"), strict=True):
