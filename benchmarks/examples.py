@@ -52,12 +52,13 @@ BATCH = 32
 class Encoded:
     """Some encoded images, as detectors take them."""
 
+    root: Path
     ids: Sequence[str]
     found: ImageFeatures
 
     def images(self) -> list[Image.Image]:
-        """Nobody here asks for pixels."""
-        raise NotImplementedError
+        """The images, decoded now."""
+        return [read_image(self.root / path) for path in self.ids]
 
     def features(self) -> ImageFeatures:
         """Their encoding."""
@@ -78,7 +79,7 @@ def encoded(vlm: VLM, root: Path, paths: Sequence[str], what: str) -> list[Encod
     for start in tqdm(range(0, len(paths), BATCH), desc=what):
         part = paths[start : start + BATCH]
         pixels = torch.stack([vlm.preprocess(read_image(root / path)) for path in part])
-        found.append(Encoded(part, vlm.encode_images(pixels)))
+        found.append(Encoded(root, part, vlm.encode_images(pixels)))
     return found
 
 

@@ -22,6 +22,7 @@ from safetensors.torch import save
 from scipy.ndimage import label
 from torch import Tensor
 
+from nand_core.detectors.coreset import greedy_coreset, start_from_point
 from nand_core.detectors.patches import joined_patches, nearest_neighbours
 from nand_core.errors import NandError
 from nand_core.settings import MAP_SIZE, ExampleSettings
@@ -206,8 +207,6 @@ def boxed(name: str, box: tuple[int, int, int, int], size: tuple[int, int]) -> N
 
 def coreset(patches: Tensor, most: int, seed: int) -> Tensor:
     """At most ``most`` of the patches (n, C), each the farthest from those chosen before."""
-    from nand_core.detectors.coreset import greedy_coreset, start_from_point
-
     if len(patches) <= most:
         return patches
     start = int(torch.randint(len(patches), (1,), generator=torch.Generator().manual_seed(seed)))
