@@ -170,7 +170,11 @@ def _entry(value: Any) -> Any:
         return {"text": value}
     if isinstance(value, Mapping) and len(value) == 1:
         ((text, said),) = value.items()
-        return {"text": text, **said} if isinstance(said, Mapping) else {"text": text, "phrases": said}
+        if not isinstance(said, Mapping):
+            return {"text": text, "phrases": said}
+        if "text" in said:
+            raise ValueError(f"{text!r} is the text already; leave the key 'text' out")
+        return {**said, "text": text}
     if isinstance(value, Added):
         return value
     raise ValueError("an entry must be a text such as 'loose fibre', or one text with its phrases or its examples")
