@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from nand_core.example_protocol import example_table, with_examples
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import OPERATING_COLUMNS, effect_table
 from nand_core.protocol import AUROC_COLUMNS, SCORE_COLUMNS, aggregate
+from nand_core.settings import Rule
 from tasks.evaluate import EvaluateSpec
 from tasks.evaluate import evaluate as judge
 from tasks.normalities import EffectSpec
 from tasks.normalities import normalities as judge_normalities
-from tasks.scores import ScoreSpec
+from tasks.scores import BaseScoreSpec, ScoreSpec, base_scores, level_of
 from tasks.scores import scores as score
 
 ROW = ["class", "type", "group", "path"]
@@ -40,14 +41,30 @@ def evaluate(params: str = "params.yaml", class_name: str | None = None) -> None
     """
     run = Run.start("evaluate", Path(params))
     digest = cache(sha256_file)
+    rules = decision_rules(run, digest, class_name)
     if class_name is None:
-        _protocol(run, digest)
-    _normalities(run, digest, class_name)
+        _protocol(run, rules, digest)
+    _normalities(run, rules, digest, class_name)
     finish(run, class_name)
 
 
-def _protocol(run: Run, digest: Callable[[Path], str]) -> None:
-    scored = _scores(run, digest)
+def decision_rules(
+    run: Run, digest: Callable[[Path], str], class_name: str | None = None
+) -> dict[tuple[str, str], Rule]:
+    """What suppression maps do to each detector's maps of each class, or of the one named: each has its good level."""
+    specs, good = {}, {}
+    for detector, name, rows, base in _judged(run):
+        if class_name in (None, name):
+            specs[detector, name] = BaseScoreSpec(ids=tuple(rows["path"]), base=digest(base), base_path=base)
+            good[detector, name] = (rows["type"] == "good").tolist()
+    records = run.items(base_scores, specs)
+    return {
+        where: run.params.evaluation.rule(level_of(record, good[where], run.work)) for where, record in records.items()
+    }
+
+
+def _protocol(run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[[Path], str]) -> None:
+    scored = _scores(run, rules, digest)
     specs = {}
     for detector, name, rows, _ in _judged(run):
         own = scored.get((detector, name), {})
@@ -66,7 +83,7 @@ def _protocol(run: Run, digest: Callable[[Path], str]) -> None:
     operating = pd.DataFrame([answer["operating"] for answer in answers], columns=OPERATING_COLUMNS)
     scores = pd.concat([pd.DataFrame(answer["scores"], columns=SCORE_COLUMNS) for answer in answers])
     protocol = run.params.evaluation.examples
-    examples = example_rows(run, protocol, digest) if protocol else example_table([])
+    examples = example_rows(run, protocol, rules, digest) if protocol else example_table([])
     tables = {"auroc": table, "scores": scores, "operating": operating, "examples": examples}
     with run.writing():
         for name, frame in tables.items():
@@ -75,7 +92,9 @@ def _protocol(run: Run, digest: Callable[[Path], str]) -> None:
             temporary.write_text(json.dumps(with_examples(aggregate(table), examples), indent=2) + "\n")
 
 
-def _scores(run: Run, digest: Callable[[Path], str]) -> dict[tuple[str, str], dict[str, Record]]:
+def _scores(
+    run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[[Path], str]
+) -> dict[tuple[str, str], dict[str, Record]]:
     """Of every detector and class with groups, the image scores by text: each group's, and "" for the nonsense."""
     specs = {}
     for detector, name, rows, base in _judged(run):
@@ -90,7 +109,7 @@ def _scores(run: Run, digest: Callable[[Path], str]) -> dict[tuple[str, str], di
                 base_path=base,
                 suppression=digest(path),
                 suppression_path=path,
-                alpha=run.params.evaluation.alpha,
+                rule=rules[detector, name],
             )
     scored: dict[tuple[str, str], dict[str, Record]] = {}
     for (detector, name, text), record in run.items(score, specs).items():
@@ -98,7 +117,9 @@ def _scores(run: Run, digest: Callable[[Path], str]) -> dict[tuple[str, str], di
     return scored
 
 
-def _normalities(run: Run, digest: Callable[[Path], str], class_name: str | None) -> None:
+def _normalities(
+    run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[[Path], str], class_name: str | None
+) -> None:
     held: dict[str, list[Normality]] = {}
     for normality in current(run.params.prompts, known_groups(run.manifest)):
         held.setdefault(normality.class_name, []).append(normality)
@@ -116,6 +137,7 @@ def _normalities(run: Run, digest: Callable[[Path], str], class_name: str | None
                 base_path=base,
                 suppressions=tuple(map(digest, paths)),
                 suppression_paths=tuple(paths),
+                rule=rules[detector, name],
                 settings=protocol_free(run.params.evaluation),
             )
     records = run.items(judge_normalities, specs) if specs else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ from flows.examples import Reference
 from flows.features import class_shards
 from flows.run import ARTIFACTS, Run
 from nand_core.example_protocol import drawn, example_table
-from nand_core.settings import EvaluationSettings, ExampleProtocol
+from nand_core.settings import EvaluationSettings, ExampleProtocol, Rule
 from tasks.example_scores import Draw, ExampleScoresSpec, GridSpec, example_grid, example_scores
 from tasks.image_features import Shard
 
@@ -21,8 +21,13 @@ Where = tuple[str, str, int, int]
 """Class, group, number of images, draw."""
 
 
-def example_rows(run: Run, protocol: ExampleProtocol, digest: Callable[[Path], str]) -> pd.DataFrame:
-    """``results/examples.parquet`` for all detectors; no base map is computed, only read."""
+def example_rows(
+    run: Run, protocol: ExampleProtocol, rules: Mapping[tuple[str, str], Rule], digest: Callable[[Path], str]
+) -> pd.DataFrame:
+    """``results/examples.parquet`` for all detectors; no base map is computed, only read.
+
+    ``rules`` are those of each detector and class.
+    """
     manifest = run.manifest
     tests = manifest[manifest["split"] == "test"]
     chosen: dict[Where, tuple[str, ...]] = {}
@@ -49,6 +54,7 @@ def example_rows(run: Run, protocol: ExampleProtocol, digest: Callable[[Path], s
                 base_path=base,
                 text=digest(text),
                 text_path=text,
+                rule=rules[detector, name],
                 settings=protocol_free(run.params.evaluation),
             )
     records = run.items(example_scores, specs, stage="example_scores") if specs else {}

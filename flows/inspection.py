@@ -128,9 +128,10 @@ class Judges:
             normalities = tuple(Held(one.text, self._asked(one), self._shown(one, reference)) for one in held)
             if any(one.shown for one in normalities):
                 good = read_good(reference.good(class_name), run.work)
-        strength = params.suppression, params.evaluation.alpha
-        vlm, thresholds = partial(run.work.vlm, heads=heads), self.thresholds[class_name]
-        return Judge(self.name, detector, vlm, normalities, *strength, *thresholds, good, params.suppression.examples)
+        before, after, level = self.thresholds[class_name]
+        rule, vlm = params.evaluation.rule(level), partial(run.work.vlm, heads=heads)
+        how, examples = params.suppression, params.suppression.examples
+        return Judge(self.name, detector, vlm, normalities, how, rule, before, after, good, examples)
 
     def _asked(self, one: Normality) -> Asked | None:
         if not one.asked:

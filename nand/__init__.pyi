@@ -7,4 +7,5 @@ from .settings import EncoderSettings as EncoderSettings
 from .settings import ExampleSettings as ExampleSettings
 from .settings import NandError as NandError
 from .settings import PromptSettings as PromptSettings
+from .settings import RegionSettings as RegionSettings
 from .settings import SuppressionSettings as SuppressionSettings

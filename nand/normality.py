@@ -24,17 +24,18 @@ from nand.result import Result
 from nand_core.asked import Asked, Vector, answers, ask
 from nand_core.config import load_params
 from nand_core.datasets.manifest import scan
+from nand_core.decision import final_maps
 from nand_core.detectors.base import check_maps
 from nand_core.errors import NandError, nearest
 from nand_core.examples import Good, Shown
 from nand_core.normalities import known_groups, resolve
-from nand_core.normality import image_score, resize_maps, suppress, text_feature, union
+from nand_core.normality import image_score, resize_maps, text_feature, union
 from nand_core.prompts import settings as stored
 from nand_core.prompts.clean import checked_phrase
 from nand_core.prompts.provide import competitor_phrases, make_prompts, with_phrases
 from nand_core.prompts.settings import Added, PromptSettings
 from nand_core.prompts.templates import normal_sentences, sentences
-from nand_core.settings import MAP_SIZE, ExampleSettings, SuppressionSettings
+from nand_core.settings import MAP_SIZE, ExampleSettings, RegionSettings, Rule, SuppressionSettings
 from nand_core.vlm.encoder import VLM, load_vlm
 from nand_core.vlm.settings import EncoderSettings
 
@@ -86,7 +87,9 @@ class Normality:
     groups : sequence of str, optional
         Names of the class's known kinds of defect: what a text competes with unless ``add`` is told otherwise.
     alpha : float
-        Strength of the suppression in Eq. 6, 0 to 1.
+        Strength of the suppression, 0 to 1.
+    regions : RegionSettings, optional
+        How unusual regions are judged as a whole, where :meth:`apply` is told the good images' level; None: Eq. 6.
     heads : str or Path, optional
         The class's own heads, as the adaptation stage writes them (``artifacts/heads/<class>.safetensors``).
     good : sequence of images, or Encoded, optional
@@ -110,6 +113,7 @@ class Normality:
         prompts: PromptSettings | None = None,
         groups: Sequence[str] = (),
         alpha: float = 1.0,
+        regions: RegionSettings | None = RegionSettings(),  # noqa: B008 - frozen
         heads: str | Path | None = None,
         good: Iterable[Picture] | Encoded | None = None,
         examples: ExampleSettings | None = None,
@@ -122,6 +126,7 @@ class Normality:
         self.prompts = prompts or PromptSettings()
         self.groups = _names(groups, "groups")
         self.alpha = alpha
+        self.regions = regions
         self.heads = None if heads is None else Path(heads)
         self.good = good if good is None or isinstance(good, Encoded) else listed(good, "good")
         self.examples = examples or ExampleSettings()
@@ -165,6 +170,7 @@ class Normality:
             prompts=params.prompts,
             groups=groups[name],
             alpha=params.evaluation.alpha,
+            regions=params.evaluation.regions,
             heads=heads,
             good=[root / image for image in good] if len(good) else None,
             examples=params.suppression.examples,
@@ -287,13 +293,17 @@ class Normality:
         """
         return encode(self.vlm, images)
 
-    def apply(self, images: Iterable[Picture] | Encoded, maps: ArrayLike | Tensor) -> Result:
+    def apply(
+        self, images: Iterable[Picture] | Encoded, maps: ArrayLike | Tensor, *, level: float | None = None
+    ) -> Result:
         """Suppress in a detector's anomaly maps what is normal now (Eqs. 4 and 6).
 
         Args:
             images: n images, or what :meth:`encode` made of them.
             maps: the detector's maps of the whole images, (n, H, W) finite numbers >= 0. Maps of another size are
                 brought to 256 x 256 (bilinear), as the pipeline does.
+            level: the good level, the median of good images' scores by the same detector: unusual regions are judged
+                as a whole, and fall to that level. Without it every pixel is taken by itself (Eq. 6).
 
         Raises
         ------
@@ -304,7 +314,7 @@ class Normality:
         self._own(encoded, "images")
         anomaly = resize_maps(check_maps(_tensor(maps), encoded.names, "maps"))
         suppression = torch.zeros(len(encoded), MAP_SIZE, MAP_SIZE)
-        adapted = anomaly.clone()
+        adapted, rule = anomaly.clone(), Rule(alpha=self.alpha, regions=self.regions, level=level)
         start, held = 0, [(one.asked, one.shown) for one in self._held.values()]
         good = self._good if any(shown for _, shown in held) else None
         for features in encoded.batches:
@@ -312,7 +322,7 @@ class Normality:
             if self._held:
                 found = answers(self.vlm, features, held, good, self.suppression, self.examples)
                 suppression[part] = union(found)
-                adapted[part] = suppress(anomaly[part], suppression[part], self.alpha)
+                adapted[part] = final_maps(anomaly[part], suppression[part], rule)
         return Result(
             anomaly=anomaly.numpy(),
             suppression=suppression.numpy(),

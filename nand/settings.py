@@ -2,7 +2,9 @@
 
 from nand_core.errors import NandError
 from nand_core.prompts.settings import PromptSettings
-from nand_core.settings import ExampleSettings, SuppressionSettings
+from nand_core.settings import ExampleSettings, RegionSettings, SuppressionSettings
 from nand_core.vlm.settings import EncoderSettings
 
-__all__ = ["EncoderSettings", "ExampleSettings", "NandError", "PromptSettings", "SuppressionSettings"]
+__all__ = [
+    "EncoderSettings", "ExampleSettings", "NandError", "PromptSettings", "RegionSettings", "SuppressionSettings",
+]  # fmt: skip

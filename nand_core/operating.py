@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from nand_core.settings import EvaluationSettings
+from nand_core.verdict import verdict
 
 FOLDS = 5
 OPERATING_COLUMNS = [
-    "detector", "class", "group", "false_alarm",
+    "detector", "class", "group", "verdict", "false_alarm",
     "threshold_before", "threshold_after",
     "false_alarms_before", "false_alarms_after", "false_alarms_kept",
     "accepted_before", "accepted_after", "accepted_kept",
     "retained_before", "retained_after", "retained_kept",
+    "lost", "accepted_wrong",
     "n_good", "n_group", "n_other",
 ]  # fmt: skip
 EFFECT_COLUMNS = {
@@ -81,12 +83,15 @@ def operating_row(
     before: ArrayLike,
     after: ArrayLike,
     settings: EvaluationSettings,
+    wrong: Mapping[str, ArrayLike] | None = None,
 ) -> dict[str, object]:
     """One row of ``results/operating.parquet`` (``OPERATING_COLUMNS``): as ``evaluate_group`` takes them.
 
     ``accepted`` is the percentage of the added group's images without an alarm, ``retained`` that of all other
     anomalies with one, ``false_alarms`` that of good images with one; nan where there is no such image. Each
-    ``before``, ``after`` with a threshold set anew, and ``kept``: after, at the threshold from before.
+    ``before``, ``after`` with a threshold set anew, and ``kept``: after, at the threshold from before. ``lost`` is the
+    percentage of the other anomalies with an alarm before and none after, ``accepted_wrong`` that of the group's images
+    that pass with the best of the wrong texts, and ``verdict`` what all that means (``nand_core.verdict``).
     """
     good = (rows["type"] == "good").to_numpy()
     own = (rows["group"] == group).to_numpy()
@@ -104,7 +109,31 @@ def operating_row(
         row[f"false_alarms_{name}"] = _percent(alarm[good & known])
         row[f"accepted_{name}"] = _percent(~alarm[own & known])
         row[f"retained_{name}"] = _percent(alarm[other & known])
+    alarms = {when: scores[when] > limits[when] for when in scores}
+    lost = alarms["before"] & ~alarms["after"] & other
+    row["lost"] = _percent(lost[other])
+    accepted_wrong = _accepted_wrong(own, good, rows["path"].tolist(), wrong or {}, settings)
+    row["accepted_wrong"] = accepted_wrong
+    row["verdict"] = verdict(
+        (int((~alarms["before"][own]).sum()), int((~alarms["after"][own]).sum()), int(own.sum())),
+        accepted_wrong,
+        (int(lost.sum()), int(other.sum())),
+        lost_alarms=settings.lost_alarms,
+        level=settings.level,
+    )
     return row
+
+
+def _accepted_wrong(
+    own: NDArray[np.bool_],
+    good: NDArray[np.bool_],
+    paths: Sequence[str],
+    wrong: Mapping[str, ArrayLike],
+    settings: EvaluationSettings,
+) -> float:
+    """Percent of a group's images that pass with the wrong text that lets most of them pass; nan without one."""
+    passed = (~(scores > thresholds(scores, good, paths, settings)) for scores in map(np.asarray, wrong.values()))
+    return max((_percent(found[own]) for found in passed), default=math.nan)
 
 
 def effect_rows(

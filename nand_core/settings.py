@@ -114,15 +114,57 @@ class ExampleProtocol(Settings):
         return value
 
 
+class RegionSettings(Settings):
+    """When what a suppression map says of an unusual region is enough to suppress it, as a whole.
+
+    Attributes:
+        none, whole: of what is seen in the region: up to ``none`` it stays as it is, from ``whole`` on it falls to the
+            good level; between them the share grows evenly.
+    """
+
+    none: float = Field(0.2, ge=0, lt=1)
+    whole: float = Field(0.5, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> RegionSettings:
+        if self.none >= self.whole:
+            raise ValueError("none must be below whole")
+        return self
+
+
+class Rule(Settings):
+    """What a suppression map does to the maps of one detector on one class (``nand_core.decision``).
+
+    Attributes:
+        alpha: strength of the suppression, 0 to 1.
+        regions: judge unusual regions as a whole; None: Eq. 6.
+        level: the score of an ordinary good image, None where none is known: then Eq. 6 holds too.
+    """
+
+    alpha: float = Field(1.0, ge=0, le=1)
+    regions: RegionSettings | None = RegionSettings()
+    level: float | None = None
+
+
 class EvaluationSettings(Settings):
     """How a normality addition is judged."""
 
     alpha: float = Field(1.0, ge=0, le=1, description="strength of the suppression, A * (1 - alpha * A_sup)")
+    regions: RegionSettings | None = Field(
+        RegionSettings(), description="judge unusual regions as a whole; null: every pixel by itself, Eq. 6"
+    )
     bootstrap: int = Field(1000, ge=1, description="draws of the bootstrap over images")
     seed: int = Field(0, ge=0, description="seed of the bootstrap and of the folds that set thresholds")
     level: float = Field(95.0, gt=0, lt=100, description="level of the interval in percent")
     false_alarm: float = Field(0.05, gt=0, lt=1, description="share of good images that may raise an alarm")
+    lost_alarms: float = Field(
+        0.01, ge=0, le=1, description="share of the other anomalies that a normality may cost their alarm"
+    )
     examples: ExampleProtocol | None = Field(None, description="judge normality by example as well; null: do not")
+
+    def rule(self, level: float | None) -> Rule:
+        """For a detector and class whose good images have this level."""
+        return Rule(alpha=self.alpha, regions=self.regions, level=level)
 
 
 class ReportSettings(Settings):

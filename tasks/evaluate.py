@@ -38,7 +38,7 @@ def evaluate(spec: EvaluateSpec, work: Work) -> Record:
     judged = spec.detector, rows, spec.group, before, after
     answer = {
         "row": evaluate_group(*judged, wrong, spec.settings),
-        "operating": operating_row(*judged, spec.settings),
+        "operating": operating_row(*judged, spec.settings, wrong),
         "scores": score_rows(*judged).to_dict("list"),
     }
     return work.store.put(json.dumps(answer, default=lambda v: v.item()).encode(), "json")

@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nand_core.artifacts.maps import MapFile
 from nand_core.artifacts.store import Record
-from nand_core.errors import NandError
+from nand_core.decision import final_maps
 from nand_core.example_protocol import example_row
 from nand_core.examples import enlarged, example_map
-from nand_core.normality import image_score, suppress
-from nand_core.settings import EvaluationSettings, ExampleSettings, Settings
+from nand_core.normality import image_score
+from nand_core.settings import EvaluationSettings, ExampleSettings, Rule, Settings
 from tasks.cache import Spec, item
 from tasks.examples import read_shown, vectors
 from tasks.image_features import Shard
+from tasks.scores import opened
 from tasks.work import Work
 
 
@@ -71,6 +71,7 @@ class ExampleScoresSpec(Spec):
     base_path: Path
     text: str
     text_path: Path
+    rule: Rule
     settings: EvaluationSettings
 
 
@@ -78,23 +79,20 @@ class ExampleScoresSpec(Spec):
 def example_scores(spec: ExampleScoresSpec, work: Work) -> Record:
     """The rows of ``results/examples.parquet``, as JSON."""
     rows = pd.DataFrame(list(spec.rows))
-    base, text = MapFile(spec.base_path), MapFile(spec.text_path)
-    for file in (base, text):
-        if list(file.ids) != rows["path"].tolist():
-            raise NandError(f"{file.path}: its maps are not those of the manifest's test images; run its stage again")
+    base, text = (opened(path, rows["path"].tolist()) for path in (spec.base_path, spec.text_path))
     grids = [np.load(work.store.path(one.grid), mmap_mode="r", allow_pickle=False) for one in spec.draws]
     before, by_text = np.empty((2, len(rows)))
     after, both = np.empty((2, len(grids), len(rows)))
-    start, alpha = 0, spec.settings.alpha
+    start = 0
     for maps in zip(base.batches(16), text.batches(16), strict=True):
         anomaly, said = map(torch.from_numpy, maps)
         part = slice(start, start := start + len(anomaly))
         before[part] = image_score(anomaly)
-        by_text[part] = image_score(suppress(anomaly, said, alpha))
+        by_text[part] = image_score(final_maps(anomaly, said, spec.rule))
         for number, grid in enumerate(grids):
             shown = enlarged(torch.from_numpy(grid[part].copy()))
-            after[number, part] = image_score(suppress(anomaly, shown, alpha))
-            both[number, part] = image_score(suppress(anomaly, torch.maximum(shown, said), alpha))
+            after[number, part] = image_score(final_maps(anomaly, shown, spec.rule))
+            both[number, part] = image_score(final_maps(anomaly, torch.maximum(shown, said), spec.rule))
     judged = [
         {
             "images": one.images,

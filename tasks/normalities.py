@@ -10,7 +10,7 @@ import pandas as pd
 
 from nand_core.artifacts.store import Record
 from nand_core.operating import effect_rows
-from nand_core.settings import EvaluationSettings
+from nand_core.settings import EvaluationSettings, Rule
 from tasks.cache import Spec, item
 from tasks.scores import map_scores
 from tasks.work import Work
@@ -33,6 +33,7 @@ class EffectSpec(Spec):
     base_path: Path
     suppressions: tuple[str, ...]
     suppression_paths: tuple[Path, ...]
+    rule: Rule
     settings: EvaluationSettings
 
 
@@ -40,7 +41,7 @@ class EffectSpec(Spec):
 def normalities(spec: EffectSpec, work: Work) -> Record:
     """The class's rows of ``results/normalities.parquet``."""
     rows = pd.DataFrame(list(spec.rows))
-    before, after = map_scores(spec.base_path, spec.suppression_paths, rows["path"].tolist(), spec.settings.alpha)
+    before, after = map_scores(spec.base_path, spec.suppression_paths, rows["path"].tolist(), spec.rule)
     kept = ~rows["path"].isin(spec.left_out).to_numpy()
     found = effect_rows(spec.detector, rows[kept], spec.added, before[kept], after[kept], spec.settings)
     buffer = io.BytesIO()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nand_core.decision import good_level
 from nand_core.errors import NandError
 from nand_core.normalities import Normality
 from nand_core.operating import threshold
@@ -20,10 +21,11 @@ FIRST = "run 'nand repro' first"
 
 def current_thresholds(
     effect: pd.DataFrame, operating: pd.DataFrame, detector: str, class_name: str, settings: EvaluationSettings
-) -> tuple[float, float]:
-    """Thresholds of a class and detector before and after the normalities that the class has.
+) -> tuple[float, float, float | None]:
+    """Thresholds of a class and detector before and after the normalities that the class has, and the good level.
 
-    Those of all good images (``nand_core.operating``); without normalities both are the one from before.
+    Those of all good images (``nand_core.operating``); without normalities both are the one from before, and no level
+    is needed.
 
     Args:
         effect: rows of ``results/normalities.parquet``.
@@ -38,13 +40,15 @@ def current_thresholds(
     if len(rows):
         good = rows[rows["type"] == "good"]
         before, after = (threshold(good[f"score_{when}"], settings.false_alarm) for when in ("before", "after"))
+        level = good_level(good["score_before"])
     else:
         rows = operating[(operating["detector"] == detector) & (operating["class"] == class_name)]
         rows = rows[rows["false_alarm"] == 100 * settings.false_alarm]
         before = after = float(rows["threshold_before"].iloc[0]) if len(rows) else float("nan")
+        level = None
     if math.isnan(before):
         raise NandError(f"results: no threshold of {detector} for {class_name} there; {FIRST}")
-    return before, after
+    return before, after, level
 
 
 def check_current(

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nand_core.asked import Asked, answers
+from nand_core.decision import final_maps
 from nand_core.detectors.base import Detector
 from nand_core.examples import Good, Shown
-from nand_core.normality import image_score, resize_maps, suppress, union
-from nand_core.settings import ExampleSettings, SuppressionSettings
+from nand_core.normality import image_score, resize_maps, union
+from nand_core.settings import ExampleSettings, Rule, SuppressionSettings
 from nand_core.vlm.features import ImageFeatures
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One image's scores, and its map A_final (256, 256) float32 (Eq. 6)."""
+    """One image's scores, and its map A_final (256, 256) float32."""
 
     score_before: float
     score_after: float
@@ -47,7 +48,7 @@ class Judge:
 
     Attributes:
         vlm: the shared encoder, loaded on first use.
-        alpha: strength of the suppression.
+        rule: what suppression maps do to the detector's.
         threshold_before, threshold_after: scores above these raise an alarm.
         good: what the class's good images look like, where a normality has examples.
     """
@@ -57,7 +58,7 @@ class Judge:
     vlm: Callable[[], VLM]
     normalities: tuple[Held, ...]
     suppression: SuppressionSettings
-    alpha: float
+    rule: Rule
     threshold_before: float
     threshold_after: float
     good: Good | None = None
@@ -71,7 +72,7 @@ class Judge:
         if self.normalities:
             held = [(one.asked, one.shown) for one in self.normalities]
             found = answers(self.vlm(), batch.features(), held, self.good, self.suppression, self.examples)
-            adapted = suppress(anomaly, union(found), self.alpha)
+            adapted = final_maps(anomaly, union(found), self.rule)
         before, after = image_score(anomaly).tolist(), image_score(adapted).tolist()
         # A copy each: one map that is kept must not keep the batch.
         return [Verdict(*one) for one in zip(before, after, (one.numpy().copy() for one in adapted), strict=True)]

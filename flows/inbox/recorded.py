@@ -55,7 +55,7 @@ def check_recorded(params: Params, detector: str, lock: Path) -> None:
         ("encoder", EncoderSettings, params.encoder, {"exclude": WHERE}),
         (f"detectors.{detector}", DetectorSettings, params.detectors[detector], {"exclude": WHERE}),
         ("suppression", SuppressionSection, params.suppression, {}),
-        ("evaluation", EvaluationSettings, params.evaluation, {"include": {"alpha"}}),
+        ("evaluation", EvaluationSettings, params.evaluation, {"include": {"alpha", "regions"}}),
     )
     for name, kind, now, options in sections:
         if _read(kind, recorded.get(name), options) != now.model_dump(**options):

@@ -6,18 +6,19 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from nand_core.artifacts.maps import MapFile
 from nand_core.datasets.images import read_image, read_mask
+from nand_core.decision import final_maps, good_level
 from nand_core.errors import NandError
-from nand_core.normality import suppress
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, fitted, heat, mask_panel, photo
-from nand_core.settings import ReportSettings
+from nand_core.settings import ReportSettings, Rule
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Gallery:
         base = _Maps(self.inputs.artifacts / "base_maps" / detector / f"{class_name}.npz")
         suppression = _Maps(self.inputs.artifacts / "suppression" / class_name / f"{group}.npz")
         good = scores[scores["type"] == "good"]
+        rule = self.inputs.evaluation.rule(good_level(good["score_before"]))
 
         def example(row: Mapping[Hashable, Any]) -> Example:
             before, after = row["score_before"], row["score_after"]
@@ -107,7 +109,7 @@ class Gallery:
                 after,
                 _share_below(good["score_before"], before),
                 _share_below(good["score_after"], after),
-                self._panels(row["id"], base[row["id"]], suppression[row["id"]]),
+                self._panels(row["id"], base[row["id"]], suppression[row["id"]], rule),
             )
 
         return (
@@ -115,9 +117,8 @@ class Gallery:
             [example(row) for row in spoiled.to_dict("records")],
         )
 
-    def _panels(self, image_id: str, anomaly: np.ndarray, suppression: np.ndarray) -> list[Panel]:
-        # Eq. 6 as it stands on arrays: small tensors would wait for threads far longer than they compute
-        final: np.ndarray = cast(Any, suppress)(anomaly, suppression, self.inputs.evaluation.alpha)
+    def _panels(self, image_id: str, anomaly: np.ndarray, suppression: np.ndarray, rule: Rule) -> list[Panel]:
+        final = final_maps(torch.from_numpy(anomaly)[None], torch.from_numpy(suppression)[None], rule)[0].numpy()
         pictures = self._photo_and_mask(image_id)
         size, top = (pictures[0].width, pictures[0].height), float(anomaly.max())
         maps = [

@@ -17,12 +17,13 @@ from flows.inbox.current import check_current, current_thresholds
 from flows.inbox.judge import Batch, Held, Judge
 from flows.inbox.overlay import OUTLINE, overlay
 from nand_core.asked import Asked
+from nand_core.decision import final_maps
 from nand_core.errors import NandError
 from nand_core.normalities import Normality
-from nand_core.normality import suppress, suppression_map, union
+from nand_core.normality import suppression_map, union
 from nand_core.operating import effect_rows, operating_row
 from nand_core.prompts.settings import PromptSettings
-from nand_core.settings import EvaluationSettings, SuppressionSettings
+from nand_core.settings import EvaluationSettings, Rule, SuppressionSettings
 from nand_core.vlm.features import ImageFeatures
 
 ASKED = (Asked("thread", (1.0, 0.0), (0.0, 1.0)), Asked("lint", (0.6, 0.8), (0.0, 1.0), ((-1.0, 0.0),)))
@@ -60,14 +61,16 @@ def images(count: int, seed: int = 0) -> list[Image.Image]:
     return [Image.fromarray(draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(count)]
 
 
-def judge(asked: tuple[Asked, ...], encoder: TinyEncoder | None = None, alpha: float = 0.7) -> Judge:
+def judge(asked: tuple[Asked, ...], encoder: TinyEncoder | None = None, level: float | None = None) -> Judge:
     held = tuple(Held(one.text, one) for one in asked)
-    return Judge("red", RedDetector(), lambda: encoder, held, SUPPRESSION, alpha, 0.5, 0.4)
+    rule = Rule(alpha=0.7, level=level)
+    return Judge("red", RedDetector(), lambda: encoder, held, SUPPRESSION, rule, 0.5, 0.4)
 
 
-def test_the_adapted_map_is_that_of_equation_six():
+@pytest.mark.parametrize("level", [None, 0.4])
+def test_the_adapted_map_is_that_of_the_rule(level):
     encoder, pictures = TinyEncoder(), images(3)
-    found = judge(ASKED, encoder)(["a", "b", "c"], pictures)
+    found = judge(ASKED, encoder, level)(["a", "b", "c"], pictures)
     layers = encoder.encode_images(torch.stack([encoder.preprocess(image) for image in pictures])).layers
     maps = [
         suppression_map(
@@ -79,7 +82,7 @@ def test_the_adapted_map_is_that_of_equation_six():
     base = torch.nn.functional.interpolate(
         RedDetector().maps(Batch((), pictures, lambda: None))[:, None], size=(256, 256), mode="bilinear"
     )[:, 0]
-    expected = suppress(base, union(maps), 0.7)
+    expected = final_maps(base, union(maps), Rule(alpha=0.7, level=level))
     for verdict, anomaly, adapted in zip(found, base, expected, strict=True):
         torch.testing.assert_close(torch.from_numpy(verdict.adapted), adapted)
         assert verdict.score_before == float(anomaly.max())
@@ -129,9 +132,9 @@ OPERATING = pd.DataFrame([operating_row("red", TESTS, "thread", *SCORES, EVALUAT
 
 def test_thresholds_are_those_that_judge_the_anomalies():
     anomaly = EFFECT[EFFECT["type"] == "thread"].iloc[0]
-    expected = anomaly["threshold_before"], anomaly["threshold_after"]
+    expected = anomaly["threshold_before"], anomaly["threshold_after"], float(np.median(SCORES[0][:20]))
     assert current_thresholds(EFFECT, OPERATING[:0], "red", "carpet", EVALUATION) == expected
-    assert current_thresholds(EFFECT[:0], OPERATING, "red", "carpet", EVALUATION) == (expected[0], expected[0])
+    assert current_thresholds(EFFECT[:0], OPERATING, "red", "carpet", EVALUATION) == (expected[0], expected[0], None)
 
 
 @pytest.mark.parametrize(
