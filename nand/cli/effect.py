@@ -19,12 +19,9 @@ def show_effect(console: Console, before: pd.DataFrame, after: pd.DataFrame, add
     """
     import numpy as np
 
-    from nand.project.effect import changes, named
+    from nand.project.effect import changes, comparable, named
 
-    if len(before) and len(after):
-        # Examples are left out as long as they are some: only what is counted both times can be compared.
-        before, after = before[before["id"].isin(after["id"])], after[after["id"].isin(before["id"])]
-    for detector, rows in changes(before, after).groupby("detector"):
+    for detector, rows in changes(*comparable(before, after)).groupby("detector"):
         anomalies = rows[rows["type"] != "good"]
         limits = anomalies if len(anomalies) else rows
         old, new = limits["limit_before"].iloc[0], limits["limit_after"].iloc[0]

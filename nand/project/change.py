@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.processes import end_tree, run_tree
+from nand.project.account import account
 from nand.project.examples import placed
+from nand.project.log import logged
 from nand.project.place import PARAMS, STATE
 from nand.project.run import complete_record, running
 from nand.project.stages import declared_stages
@@ -50,6 +52,7 @@ class Change:
         added: whether the normality's phrases are new and worth showing.
         files: new files of examples, each with the file of which it is a copy.
         tests: how many of the examples are test images, which no figure counts.
+        undoes: the entry of the log that it reverses.
     """
 
     normality: Normality
@@ -57,6 +60,7 @@ class Change:
     added: bool
     files: Mapping[Path, Path] = field(default_factory=dict)
     tests: int = 0
+    undoes: int | None = None
 
 
 def apply(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Change, pd.DataFrame, pd.DataFrame]:
@@ -83,16 +87,19 @@ def apply(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Ch
             _write(settings, change.edit(text))
             with placed(change.files):
                 _flow(class_name, change.normality.name if change.added else "", settings, environment)
+                after = _effect(class_name)
+                entry = account(change.normality, before, after, added=change.added, undoes=change.undoes)
                 untouched = PARAMS.read_text(encoding="utf-8") == text
                 edited = change.edit(PARAMS.read_text(encoding="utf-8"))
-                left = CHANGED
-                _write(PARAMS, edited)
+                with logged(entry, edited):
+                    left = CHANGED
+                    _write(PARAMS, edited)
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
             else:
                 print("params.yaml was edited meanwhile: 'nand repro' does the rest", file=sys.stderr)
             complete_record(run, declared_stages())
-            return change, before, _effect(class_name)
+            return change, before, after
     except (KeyboardInterrupt, SystemExit) as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
         raise Stopped(status, left) from error

@@ -35,6 +35,13 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index()
 
 
+def comparable(before: pd.DataFrame, after: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of the images that are counted both times: examples are left out as long as they are some."""
+    if len(before) and len(after):
+        return before[before["id"].isin(after["id"])], after[after["id"].isin(before["id"])]
+    return before, after
+
+
 def named(rows: pd.DataFrame, chosen: pd.Series) -> str:
     """``all 12 of hole, thread 000 001``: the chosen images by kind, a few of each."""
     parts = []
