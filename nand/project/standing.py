@@ -45,7 +45,7 @@ def _standing(entry: Entry, later: Entry | None, now: Added | None) -> Standing:
     if now is None:
         return Standing(entry, False, "no longer in params.yaml, not by nand remove (edited by hand)")
     same = entry.is_of(now)
-    return Standing(entry, same, "holds" if same else "holds, but was edited by hand")
+    return Standing(entry, same, "holds" if same else "edited by hand since")
 
 
 def unlogged(entries: Sequence[Entry], prompts: PromptSettings) -> dict[Key, Added]:

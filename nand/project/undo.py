@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +112,9 @@ def _cached(wanted: str) -> Iterator[Path]:
     said = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
     objects = Path(said.stdout.strip(), "files", "md5")
     for listing in objects.glob("*/*.dir") if said.returncode == 0 else ():
-        for row in json.loads(listing.read_bytes()):
-            if row["relpath"] == wanted:
-                yield objects / row["md5"][:2] / row["md5"][2:]
+        with suppress(ValueError):  # damaged: another listing may have it
+            yield from (
+                objects / row["md5"][:2] / row["md5"][2:]
+                for row in json.loads(listing.read_bytes())
+                if row["relpath"] == wanted
+            )

@@ -192,7 +192,7 @@ def test_what_was_edited_by_hand_is_told_from_what_was_logged(project):
     log = read(prompts())
     assert [(one.holds, one.state) for one in standings(log.entries, prompts())] == [
         (False, "no longer in params.yaml, not by nand remove (edited by hand)"),
-        (False, "holds, but was edited by hand"),
+        (False, "edited by hand since"),
         (False, f"stands there again, {BY_HAND}"),
     ]
     assert [text for _, text in unlogged(log.entries, prompts())] == ["stain", "blot"]
