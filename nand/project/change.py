@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from flows.consent import STATUS
 from flows.processes import end_tree, run_tree
+from nand.project.account import account
 from nand.project.examples import EXAMPLES, copy_checked, placed
+from nand.project.log import logged
 from nand.project.place import PARAMS, STATE
 from nand.project.run import complete_record, running
 from nand.project.stages import declared_stages
@@ -54,6 +56,7 @@ class Change:
         files: new files of examples, each with the file of which it is a copy.
         tests: how many of the examples are test images, which no figure counts.
         limit: share of the other anomalies that it may cost their alarm without being asked.
+        undoes: the entry of the log that it reverses.
     """
 
     normality: Normality
@@ -62,6 +65,7 @@ class Change:
     files: Mapping[Path, Path] = field(default_factory=dict)
     tests: int = 0
     limit: float = 1.0
+    undoes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,16 +143,19 @@ def apply(
                     status = _flow(environment, *command, "1")
                 if status:
                     raise Stopped(1, AS_IT_WAS)
+                after = _rows(EFFECT, class_name)
+                entry = account(change.normality, before, after, added=change.added, undoes=change.undoes)
                 untouched = PARAMS.read_text(encoding="utf-8") == text
                 edited = change.edit(PARAMS.read_text(encoding="utf-8"))
-                left = CHANGED
-                _write(PARAMS, edited)
+                with logged(entry, edited):
+                    left = CHANGED
+                    _write(PARAMS, edited)
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
             else:
                 print("params.yaml was edited meanwhile: 'nand repro' does the rest", file=sys.stderr)
             complete_record(run, declared_stages())
-            return change, Effect(before, _rows(EFFECT, class_name))
+            return change, Effect(before, after)
     except (KeyboardInterrupt, SystemExit) as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
         raise Stopped(status, left) from error

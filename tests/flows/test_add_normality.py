@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import signal
@@ -64,6 +65,7 @@ def project(tmp_path_factory) -> Iterator[Project]:
     made = Project(tmp_path_factory.mktemp("project"), json.loads(json.dumps(PARAMS)))
     made.create()
     (made.folder / "params.yaml").write_text(settings())
+    made.environment["NAND_USER"] = "line 3"
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
         made.environment["PREFECT_API_URL"] = url
         yield made
@@ -300,3 +302,27 @@ def test_what_is_interrupted_leaves_the_settings(phrased, stopped):
     assert status == 130
     assert "stopped; params.yaml is as it was" in said and "Traceback" not in said
     assert params == phrased.params
+
+
+def test_every_change_is_logged_and_nothing_else(project, effect, phrased, stopped):
+    text = (project.folder / "normalities.jsonl").read_text()
+    entries = [json.loads(line) for line in text.splitlines()]
+    said = [(one["id"], one["action"], one["text"], one["group"], one["phrases"]) for one in entries]
+    assert said == [
+        (1, "add", "loose fibre", "", []),
+        (2, "add", "thread", "thread", []),
+        (3, "remove", "thread", "thread", []),
+        (4, "add", "thread", "thread", ["grey zorkly fuzz", "ball of fuzz"]),
+    ]
+    assert {one["class"] for one in entries} == {"carpet"} and {one["who"] for one in entries} == {"line 3"}
+    assert str(project.folder) not in text and "undoes" not in text
+    versions = entries[-1]["versions"]
+    assert versions["params"] == hashlib.sha256(phrased.params.encode()).hexdigest()
+    assert versions["commit"] == project.git("rev-parse", "HEAD").strip() and not versions["modified"]
+    assert versions["weights"].keys() == {"config", "vocabulary", "pretrained", "linear_layers"}
+    # The second one's effect is against the first's.
+    rows = effect[(effect["detector"] == "patchcore") & (effect["group"] == "thread")]
+    alarms = entries[1]["effect"]["patchcore"]["thread"]
+    assert alarms == {**alarms, "images": 3, "alarms_after": int(rows["alarm_after"].sum()), "added": True}
+    assert alarms["alarms_before"] == entries[0]["effect"]["patchcore"]["thread"]["alarms_after"]
+    assert entries[2]["effect"]["patchcore"]["thread"]["alarms_after"] == alarms["alarms_before"]
