@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from prefect import flow
 
-from flows.example_protocol import example_rows, protocol_free
+from flows.example_protocol import example_rows
 from flows.examples import left_out
 from flows.run import ARTIFACTS, RESULTS, Run
 from flows.scope import finish
@@ -58,7 +58,7 @@ def _protocol(run: Run, digest: Callable[[Path], str]) -> None:
                 rows=tuple(rows[ROW].to_dict("records")),
                 own=own[group],
                 wrong={text: record for text, record in own.items() if text != group},
-                settings=protocol_free(run.params.evaluation),
+                settings=run.params.evaluation.for_(detector, name),
             )
     records = run.items(judge, specs)
     answers = [json.loads(run.work.store.path(record).read_bytes()) for record in records.values()]
@@ -116,7 +116,7 @@ def _normalities(run: Run, digest: Callable[[Path], str], class_name: str | None
                 base_path=base,
                 suppressions=tuple(map(digest, paths)),
                 suppression_paths=tuple(paths),
-                settings=protocol_free(run.params.evaluation),
+                settings=run.params.evaluation.for_(detector, name),
             )
     records = run.items(judge_normalities, specs) if specs else {}
     parts = [pd.read_parquet(run.work.store.path(record)) for record in records.values()]

@@ -190,9 +190,12 @@ def _show_auroc(normality: Normality) -> None:
 
 
 def _change(class_name: str, plan: Callable[[Params, Groups], Change]) -> None:
+    from nand_core.config import load_params
+
     try:
         with one_line():
             change, before, after = apply(class_name, plan)
+            params = load_params(PARAMS)
     except Stopped as stopped:
         print(f"stopped; {stopped}", file=sys.stderr)
         raise typer.Exit(stopped.status) from stopped
@@ -202,7 +205,9 @@ def _change(class_name: str, plan: Callable[[Params, Groups], Change]) -> None:
     if change.tests:
         print(f"left out of what is counted, as examples of it: {change.tests} of the test images")
     if len(before) or len(after):
-        show_effect(Console(), before, after, change.added)
+        judged = {detector: params.evaluation.for_(detector, class_name) for detector in params.detectors}
+        fixed = [detector for detector, settings in judged.items() if settings.fixed is not None]
+        show_effect(Console(), before, after, change.added, fixed)
     if change.added and change.normality.group and not counts:  # its own figures are those of the text alone
         _show_auroc(change.normality)
     print("every image: results/normalities.parquet    report: results/report/normalities.html")

@@ -125,6 +125,13 @@ def test_the_effect_of_removing_the_last():
     assert "new alarms: thread 000 001" in said and "threshold kept" not in said
 
 
+def test_a_fixed_threshold_is_not_called_moved():
+    one, two = effect(["thread"], 0.3), effect(["hole", "thread"], 0.2)
+    said = shown(one, two, True, ["a"])
+    assert "a: alarm above the fixed threshold, 1" in said and "threshold kept" not in said
+    assert shown(one, two, True, ["b"]) == shown(one, two, True)
+
+
 def test_long_lists_are_cut():
     rows = pd.DataFrame({"id": [f"a/test/hole/{i:03}.png" for i in range(20)], "kind": "hole"})
     assert named(rows, pd.Series([True] * 20)) == "all 20 of hole"
