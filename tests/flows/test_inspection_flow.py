@@ -24,7 +24,8 @@ from nand.project.server import local_server
 
 IMAGES = 300
 LONG_AGO = 1_000_000_000
-FIXED = 0.75
+FIXED = 110.0
+"""Between the scores of the liquids and the scratches."""
 SETTLE = "600"
 """Longer than these tests take: complete is what a line dates back to ``LONG_AGO``."""
 
@@ -201,6 +202,7 @@ def test_a_detector_out_of_the_cache_gives_the_pipelines_scores(project, outcome
     same_scores(project, rows, "patchcore", good)
     rows = rows[rows["class"] == "wood"]
     assert set(rows["threshold_before"]) == set(rows["threshold_after"]) == {FIXED}
+    assert rows["alarm_before"].any() and not rows["alarm_before"].all()
     counted = f"inspect: wood: {rows['alarm_after'].sum()} of the last {len(rows)} images"
     assert re.search(rf"{counted} raises? an alarm .* good test images gave ", said)
     assert re.search(r"inspect: carpet: \d+ of the last \d+ images raises? .* good ones were to give 20 %", said)
