@@ -129,7 +129,7 @@ class RegionSettings(Settings):
     """
 
     none: float = Field(0.0, ge=0, lt=1)
-    whole: float = Field(0.6, gt=0, le=1)
+    whole: float = Field(0.7, gt=0, le=1)
 
     @model_validator(mode="after")
     def _ascending(self) -> RegionSettings:
