@@ -121,7 +121,7 @@ def with_examples(figures: Mapping[str, Mapping[str, Any]], table: pd.DataFrame)
     """The detectors' figures, and under ``examples`` the table's by number of images, the counts of verdicts first."""
     found = {detector: dict(one) for detector, one in figures.items()}
     for row in example_means(table).to_dict("records"):
-        figure = {"verdict": keyed(row["verdict"])}
+        figure: dict[str, Any] = {"verdict": keyed(row["verdict"])}
         figure |= {name: None if pd.isna(row[name]) else row[name] for name in METRICS}
         found.setdefault(row["detector"], {}).setdefault("examples", {})[str(row["images"])] = figure
     return found

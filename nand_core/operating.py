@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from nand_core.protocol import known
 from nand_core.settings import EvaluationSettings
 from nand_core.verdict import counted, keyed, verdict
 
@@ -209,11 +210,11 @@ def decisions(operating: pd.DataFrame) -> dict[str, dict[str, Any]]:
         ``{detector: {"verdict": {works, helps, no_effect, harms}, accepted_before, ...}}``: counts of groups, and of
         ``DECIDED`` the means of :func:`operating_means` in percent, None where no image says anything.
     """
-    means = operating_means(operating)[list(DECIDED)].to_dict("index")
+    means = operating_means(operating).to_dict("index")
     return {
         str(detector): {
             "verdict": keyed(counted(rows["verdict"])),
-            **{name: None if math.isnan(value) else value for name, value in means[detector].items()},
+            **{name: known(float(means[detector][name])) for name in DECIDED},
         }
         for detector, rows in operating.groupby("detector")
     }
