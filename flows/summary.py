@@ -76,15 +76,16 @@ def _differs(both: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _told(row: Mapping[Hashable, Any], when: str) -> str:
-    """A group's verdict and figures, what is unknown as nan; a dash where there was no such row."""
+    """A group's verdict and figures; a dash where there was no such row, or nothing to know."""
     if pd.isna(row[f"verdict_{when}"]):
         return "-"
     figures = {name: row[f"{name}_{when}"] for name in FIGURES}
-    return (
+    said = (
         "{verdict}: accepted {accepted_before:.0f} → {accepted_after:.0f} %, "
         "retained {retained_before:.0f} → {retained_after:.0f} %, lost {lost:.1f} %, "
         "AUROC {auroc_before:.1f} → {auroc_after:.1f}"
     ).format(verdict=row[f"verdict_{when}"], **figures)
+    return said.replace("nan", "–")
 
 
 def computed_items() -> str:

@@ -148,4 +148,4 @@ def test_what_changed_since_the_last_run_is_listed_other_verdicts_first() -> Non
 def test_what_is_unknown_both_times_has_not_changed() -> None:
     before = results_of({"hole": "no effect"}).assign(lost=float("nan"))
     assert changed_rows(before, before) == "Every figure is the same.\n"
-    assert "lost nan %" in changed_rows(before, before.assign(lost=1.0))
+    assert "lost – %" in changed_rows(before, before.assign(lost=1.0))
