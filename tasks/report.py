@@ -77,7 +77,7 @@ class Held(Settings):
 
 
 class NormalitiesSpec(Spec):
-    """What the page of the normalities shows, by content."""
+    """What the page of the normalities shows, by content; ``fixed`` are detector and class of fixed thresholds."""
 
     unkeyed: ClassVar = frozenset({"effect_path"})
 
@@ -86,6 +86,7 @@ class NormalitiesSpec(Spec):
     effect_path: Path
     templates: dict[str, str]
     false_alarm: float
+    fixed: tuple[tuple[str, str], ...] = ()
     panel: int
     quality: int
 
@@ -111,5 +112,5 @@ def normalities_page(spec: NormalitiesSpec, work: Work) -> Record:
         )
         for one in spec.held
     ]
-    page = render_normalities(held, pd.read_parquet(spec.effect_path), spec.false_alarm)
+    page = render_normalities(held, pd.read_parquet(spec.effect_path), spec.false_alarm, spec.fixed)
     return work.store.put(json.dumps({PAGE: page}).encode(), "json")

@@ -79,7 +79,8 @@ def show_results() -> None:
         f"works: at least {PASS:g} % of a group pass; helps: fewer, but more than before; "
         f"harms: over {lost} of the others lost their alarm"
     )
-    print(f"accepted: of the group, without an alarm; retained: of the others, with one; for {alarms} false alarms")
+    set_by = f"for {alarms} false alarms" + (", or the one given" if evaluation.threshold else "")
+    print(f"accepted: of the group, without an alarm; retained: of the others, with one; threshold {set_by}")
     print("bound: what a perfect normality gives; share: percent gained; text effect: gain over the best wrong text")
     print("report: results/report/index.html    tables: results/tables/")
 

@@ -14,7 +14,10 @@ from nand.cli.app import app
 from nand.cli.run import WIDTH, results, show_results
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["repro", "status", "list", "check", "weights", "cache info", "prompts export", "add a b", "remove a b", ""]
+COMMANDS = [
+    *("repro", "status", "list", "check", "weights", "cache info", "prompts export"),
+    *("add a b", "remove a b", "log", "undo 1", ""),
+]
 
 
 def nand(*arguments: str) -> tuple[int, str, str]:
@@ -101,4 +104,4 @@ def test_what_a_run_prints_explains_the_verdicts(tmp_path, monkeypatch, capsys):
     show_results()
     said = capsys.readouterr().out
     assert "works: at least 80 % of a group pass" in said and "harms: over 1 % of the others" in said
-    assert "for 10 % false alarms" in said and said.index("1 helps") < said.index("70.0 → 90.5")
+    assert "threshold for 10 % false alarms\n" in said and said.index("1 helps") < said.index("70.0 → 90.5")
