@@ -19,7 +19,7 @@ from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import Record, sha256_file
 from nand_core.example_protocol import example_table, with_examples
 from nand_core.normalities import Normality, current, known_groups
-from nand_core.operating import OPERATING_COLUMNS, effect_table
+from nand_core.operating import OPERATING_COLUMNS, decisions, effect_table
 from nand_core.protocol import AUROC_COLUMNS, SCORE_COLUMNS, aggregate
 from nand_core.settings import Rule
 from tasks.evaluate import EvaluateSpec
@@ -85,11 +85,13 @@ def _protocol(run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[
     protocol = run.params.evaluation.examples
     examples = example_rows(run, protocol, rules, digest) if protocol else example_table([])
     tables = {"auroc": table, "scores": scores, "operating": operating, "examples": examples}
+    decided = decisions(operating)
+    figures = {detector: decided[detector] | ordered for detector, ordered in aggregate(table).items()}
     with run.writing():
         for name, frame in tables.items():
             _write(frame, RESULTS / f"{name}.parquet")
         with replacing(RESULTS / "metrics.json") as temporary:
-            temporary.write_text(json.dumps(with_examples(aggregate(table), examples), indent=2) + "\n")
+            temporary.write_text(json.dumps(with_examples(figures, examples), indent=2) + "\n")
 
 
 def _scores(

@@ -1,8 +1,7 @@
-"""What a run leaves in Prefect: the table before and after, what changed since the last run, the report's link."""
+"""What a run leaves in Prefect: verdicts and figures, what changed since the last run, the report's link."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -12,11 +11,13 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from flows.record import read_run
 from flows.run import RESULTS, STATE
 from nand_core.artifacts.disk import replacing
+from nand_core.operating import DECIDED
 from nand_core.report.tables import markdown_table
 
-AUROC = RESULTS / "auroc.parquet"
-LAST_AUROC = STATE / "last_auroc.parquet"
+LAST = STATE / "last_results.parquet"
 ROW = ["detector", "class", "group"]
+FIGURES = [*DECIDED, "auroc_before", "auroc_after"]
+COMPARED = ["verdict", *FIGURES]
 MOST = 40
 """Changed rows that an artifact lists."""
 
@@ -28,8 +29,8 @@ def publish_summary(version: str, report: str = "") -> None:
         version: what the results were made from, in words.
         report: where the report can be read; empty: its file.
     """
-    now = pd.read_parquet(AUROC)
-    before = pd.read_parquet(LAST_AUROC) if LAST_AUROC.exists() else None
+    now = compared(pd.read_parquet(RESULTS / "auroc.parquet"), pd.read_parquet(RESULTS / "operating.parquet"))
+    before = pd.read_parquet(LAST) if LAST.exists() else None
     parts = [
         f"{version}\n",
         (RESULTS / "tables/summary.md").read_text(encoding="utf-8"),
@@ -38,34 +39,53 @@ def publish_summary(version: str, report: str = "") -> None:
         "## Work\n",
         computed_items(),
     ]
-    create_markdown_artifact("\n".join(parts), key="nightly-table", description="AUROC before and after, in percent")
+    create_markdown_artifact("\n".join(parts), key="nightly-table", description="Verdicts, and means in percent")
     link = report or (RESULTS / "report/index.html").resolve().as_uri()
     create_link_artifact(link, link_text="report", key="nightly-report")
-    with replacing(LAST_AUROC) as temporary:
-        shutil.copyfile(AUROC, temporary)
+    with replacing(LAST) as temporary:
+        now.to_parquet(temporary, index=False)
+
+
+def compared(auroc: pd.DataFrame, operating: pd.DataFrame) -> pd.DataFrame:
+    """What is compared from run to run: ``COMPARED`` of each detector, class and group."""
+    return auroc.merge(operating, on=ROW, validate="one_to_one")[[*ROW, *COMPARED]]
 
 
 def changed_rows(before: pd.DataFrame | None, now: pd.DataFrame) -> str:
-    """The rows of two AUROC tables that differ, as Markdown."""
+    """The rows of two tables as :func:`compared` gives them that differ, as Markdown: other verdicts first."""
     if before is None:
         return "There was none.\n"
-    columns = ["auroc_before", "auroc_after"]
-    both = before[ROW + columns].merge(now[ROW + columns], on=ROW, how="outer", suffixes=("_then", "_now"))
-    old, new = (both[[f"{column}_{when}" for column in columns]].to_numpy() for when in ("then", "now"))
-    different = both[~(old == new).all(axis=1)]
+    both = before.merge(now, on=ROW, how="outer", suffixes=("_then", "_now"))
+    found = {name: _differs(both, name) for name in COMPARED}
+    different = both[pd.DataFrame(found).any(axis=1)]
     if different.empty:
         return "Every figure is the same.\n"
-    more = f"\nand {len(different) - MOST} more rows\n" if len(different) > MOST else ""
+    ordered = different.assign(same=~found["verdict"]).sort_values(["same", *ROW])
+    more = f"\nand {len(ordered) - MOST} more rows\n" if len(ordered) > MOST else ""
     rows = (
-        [*(row[name] for name in ROW), *(_pair(row, when) for when in ("then", "now"))]
-        for row in different.head(MOST).to_dict("records")
+        [*(row[name] for name in ROW), *(_told(row, when) for when in ("then", "now"))]
+        for row in ordered.head(MOST).to_dict("records")
     )
-    return markdown_table([*ROW, "before, after: then", "now"], rows, text_columns=3) + more
+    return markdown_table([*ROW, "then", "now"], rows, text_columns=5) + more
 
 
-def _pair(row: Mapping[Hashable, Any], when: str) -> str:
-    before, after = row[f"auroc_before_{when}"], row[f"auroc_after_{when}"]
-    return "-" if pd.isna(before) else f"{before:.1f}, {after:.1f}"
+def _differs(both: pd.DataFrame, name: str) -> pd.Series:
+    """Where a column is another one now; what is unknown both times is the same."""
+    then, now = both[f"{name}_then"], both[f"{name}_now"]
+    return ~((then == now) | (then.isna() & now.isna()))
+
+
+def _told(row: Mapping[Hashable, Any], when: str) -> str:
+    """A group's verdict and figures; a dash where there was no such row, or nothing to know."""
+    if pd.isna(row[f"verdict_{when}"]):
+        return "-"
+    figures = {name: row[f"{name}_{when}"] for name in FIGURES}
+    said = (
+        "{verdict}: accepted {accepted_before:.0f} → {accepted_after:.0f} %, "
+        "retained {retained_before:.0f} → {retained_after:.0f} %, lost {lost:.1f} %, "
+        "AUROC {auroc_before:.1f} → {auroc_after:.1f}"
+    ).format(verdict=row[f"verdict_{when}"], **figures)
+    return said.replace("nan", "–")
 
 
 def computed_items() -> str:

@@ -10,20 +10,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from nand_core.operating import operating_row
+from nand_core.operating import DECIDED, operating_row
 from nand_core.protocol import auroc, auroc_bound, labels, share
 from nand_core.settings import EvaluationSettings
+from nand_core.verdict import counted, keyed
 
 EXAMPLE_COLUMNS = [
-    "detector", "class", "group", "images", "draw",
+    "detector", "class", "group", "images", "draw", "verdict", *DECIDED,
     "auroc_before", "auroc_after", "auroc_bound", "auroc_text", "auroc_both",
-    "accepted_before", "accepted_after", "retained_before", "retained_after",
     "n_normal", "n_abnormal",
 ]  # fmt: skip
-MEANS = EXAMPLE_COLUMNS[5:-2]
-RATES = EXAMPLE_COLUMNS[10:14]
-METRICS = ["auroc_before", "auroc_after", "auroc_bound", "gain", "share", "auroc_text", "auroc_both", "groups",
-           "groups_gaining"]  # fmt: skip
+MEANS = EXAMPLE_COLUMNS[6:-2]
+METRICS = [*DECIDED, "auroc_before", "auroc_after", "auroc_bound", "gain", "share", "auroc_text", "auroc_both",
+           "groups", "groups_gaining"]  # fmt: skip
 
 
 def drawn(paths: Collection[str], images: int, draw: int, seed: int) -> tuple[str, ...]:
@@ -48,6 +47,8 @@ def example_row(
 ) -> dict[str, Any]:
     """One row of ``results/examples.parquet`` (``EXAMPLE_COLUMNS`` without images and draw), in percent.
 
+    Its verdict is that of this draw's examples; no wrong text has a part in it.
+
     Args:
         detector: its name.
         rows: manifest rows of the class's test images, in the order of the scores.
@@ -67,9 +68,9 @@ def example_row(
         "detector": detector,
         "class": str(rows["class"].iloc[0]),
         "group": group,
+        **{name: point[name] for name in ("verdict", *DECIDED)},
         **{f"auroc_{name}": auroc(truth, one) for name, one in found.items()},
         "auroc_bound": auroc_bound(rows, group, found["before"]),
-        **{name: point[name] for name in RATES},
         "n_normal": int(np.sum(truth == 0)),
         "n_abnormal": int(np.sum(truth == 1)),
     }
@@ -79,8 +80,10 @@ def example_means(table: pd.DataFrame) -> pd.DataFrame:
     """A detector's figures for each number of images: means over classes of means over groups of means over draws.
 
     Returns:
-        Columns detector, images, those of ``MEANS``, gain, share, gain_low and gain_high (the least and the greatest
-        of the draws' mean gains), groups, and groups_gaining (the gain, a mean over draws, is above 0).
+        Columns detector, images, verdict, those of ``MEANS``, gain, share, gain_low and gain_high (the least and the
+        greatest of the draws' mean gains), groups, and groups_gaining (the gain, a mean over draws, is above 0).
+        ``verdict`` counts every draw of every group, as ``nand_core.verdict.counted`` does: whoever shows examples
+        has one draw, so that one which harms must not vanish behind two others.
     """
     found: list[dict[str, Any]] = []
     for (detector, images), part in table.groupby(["detector", "images"], sort=True):
@@ -92,6 +95,7 @@ def example_means(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "detector": detector,
                 "images": images,
+                "verdict": counted(part["verdict"]),
                 **dict(zip(MEANS, means[MEANS], strict=True)),
                 "gain": means["auroc_after"] - means["auroc_before"],
                 "share": share(means["auroc_before"], means["auroc_after"], means["auroc_bound"]),
@@ -101,22 +105,23 @@ def example_means(table: pd.DataFrame) -> pd.DataFrame:
                 "groups_gaining": int((groups["auroc_after"] > groups["auroc_before"]).sum()),
             }
         )
-    columns = ["detector", "images", *MEANS, "gain", "share", "gain_low", "gain_high", "groups", "groups_gaining"]
-    return pd.DataFrame(found, columns=columns)
+    more = ["gain", "share", "gain_low", "gain_high", "groups", "groups_gaining"]
+    return pd.DataFrame(found, columns=["detector", "images", "verdict", *MEANS, *more])
 
 
 def example_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """``results/examples.parquet``; with its columns' types where there is no row."""
     frame = pd.DataFrame(list(rows), columns=EXAMPLE_COLUMNS)
-    types = dict.fromkeys(EXAMPLE_COLUMNS, "float64") | dict.fromkeys(EXAMPLE_COLUMNS[:3], "str")
+    types = dict.fromkeys(EXAMPLE_COLUMNS, "float64") | dict.fromkeys((*EXAMPLE_COLUMNS[:3], "verdict"), "str")
     types |= dict.fromkeys(("images", "draw", "n_normal", "n_abnormal"), "int64")
     return frame.astype(types).sort_values(EXAMPLE_COLUMNS[:5], ignore_index=True)
 
 
 def with_examples(figures: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The figures of ``nand_core.protocol.aggregate``, and under ``examples`` the table's by number of images."""
+    """The detectors' figures, and under ``examples`` the table's by number of images, the counts of verdicts first."""
     found = {detector: dict(one) for detector, one in figures.items()}
     for row in example_means(table).to_dict("records"):
-        figure = {name: None if pd.isna(row[name]) else row[name] for name in METRICS}
+        figure: dict[str, Any] = {"verdict": keyed(row["verdict"])}
+        figure |= {name: None if pd.isna(row[name]) else row[name] for name in METRICS}
         found.setdefault(row["detector"], {}).setdefault("examples", {})[str(row["images"])] = figure
     return found

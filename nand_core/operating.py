@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from nand_core.protocol import known
 from nand_core.settings import EvaluationSettings
-from nand_core.verdict import verdict
+from nand_core.verdict import counted, keyed, verdict
 
 FOLDS = 5
 OPERATING_COLUMNS = [
@@ -38,6 +39,8 @@ EFFECT_COLUMNS = {
     "threshold_before": "float64", "threshold_after": "float64",
     "alarm_before": "bool", "alarm_after": "bool", "alarm_kept": "bool",
 }  # fmt: skip
+DECIDED = ("accepted_before", "accepted_after", "retained_before", "retained_after", "lost")
+"""What stands beside a verdict."""
 WHEN = {"before": ("before", "before"), "after": ("after", "after"), "kept": ("after", "before")}
 """Which scores meet which threshold: ``kept`` is the score after the addition at the threshold from before it."""
 
@@ -212,8 +215,25 @@ def effect_summary(effect: pd.DataFrame) -> pd.DataFrame:
 def operating_means(operating: pd.DataFrame) -> pd.DataFrame:
     """The percentages of each detector: means over classes of the means over each class's groups."""
     columns = [f"{what}_{when}" for what in ("false_alarms", "accepted", "retained") for when in WHEN]
-    classes = operating.groupby(["detector", "class"])[columns].mean()
+    classes = operating.groupby(["detector", "class"])[[*columns, "lost"]].mean()
     return classes.groupby("detector").mean()
+
+
+def decisions(operating: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """What comes first in ``metrics.json``: how each detector's groups were judged.
+
+    Returns:
+        ``{detector: {"verdict": {works, helps, no_effect, harms}, accepted_before, ...}}``: counts of groups, and of
+        ``DECIDED`` the means of :func:`operating_means` in percent, None where no image says anything.
+    """
+    means = operating_means(operating).to_dict("index")
+    return {
+        str(detector): {
+            "verdict": keyed(counted(rows["verdict"])),
+            **{name: known(float(means[detector][name])) for name in DECIDED},
+        }
+        for detector, rows in operating.groupby("detector")
+    }
 
 
 def _percent(found: NDArray[np.bool_]) -> float:

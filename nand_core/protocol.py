@@ -273,16 +273,16 @@ def _means(classes: pd.DataFrame) -> dict[str, float | int | None]:
     return {
         "auroc_before": before,
         "auroc_after": after,
-        "auroc_bound": _known(bound),
+        "auroc_bound": known(bound),
         "gain": float(classes["gain"].mean()),
-        "share": _known(share(before, after, bound)),
-        "text_effect": _known(float(classes["text_effect"].mean())),
+        "share": known(share(before, after, bound)),
+        "text_effect": known(float(classes["text_effect"].mean())),
         "groups": int(classes["groups"].sum()),
         "groups_worse": int(classes["groups_worse"].sum()),
     }
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
     """JSON has no nan."""
     return None if math.isnan(value) else value
 

@@ -13,7 +13,7 @@ alarm. Both are counted on a finite number of images, so a share is taken with i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from scipy.stats import binomtest
@@ -67,6 +67,17 @@ def counted(verdicts: Iterable[str]) -> dict[str, int]:
     return {name: found.count(name) for name in VERDICTS}
 
 
-def in_words(counts: dict[str, int]) -> str:
-    """``18 works, 2 no effect``."""
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+def keyed(counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts as ``metrics.json`` has them: a name with a blank could not be asked for with ``dvc metrics``."""
+    return {name.replace(" ", "_"): count for name, count in counts.items()}
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """``18 works, 2 no effect``; of ``keyed`` counts as well."""
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count) or "none"
+
+
+def commonest(counts: Mapping[str, int]) -> str:
+    """The most frequent verdict, of equally frequent ones the worse; "" where nothing is counted."""
+    found = max(reversed(VERDICTS), key=lambda name: counts.get(name, 0))
+    return found if counts.get(found) else ""

@@ -6,9 +6,10 @@ import json
 import sys
 import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 
 from flows.processes import run_tree
@@ -18,8 +19,16 @@ from nand.project.run import complete_record, running
 from nand.project.stages import declared_stages
 from nand_core.errors import NandError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.table import Table
+
 FOR_DVC = {"allow_extra_args": True, "ignore_unknown_options": True}
 METRICS = Path("results/metrics.json")
+WIDTH = 110
+"""Of the whole table of results; what is piped or logged is that wide."""
+WORTH = {"gain": "+.1f", "auroc_bound": ".1f", "share": ".0f", "text_effect": "+.1f"}
 ParamsFile = Annotated[Path, typer.Argument(help="A params file.")]
 
 
@@ -56,26 +65,60 @@ def _validate(params: Path) -> None:
 
 
 def show_results() -> None:
-    """Print the detectors' means and where the report lies."""
-    metrics = json.loads(METRICS.read_text())
-    table = table_of(
-        *("detector", "before", "after", "gain", "bound", "share", "text\neffect", "worse"),
-        title="Mean image AUROC in percent, before and after the addition of a normality",
+    """Print how the groups were judged, the detectors' means and where the report lies."""
+    from nand_core.config import load_params
+    from nand_core.verdict import PASS
+
+    evaluation = load_params(PARAMS).evaluation
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(results(json.loads(METRICS.read_text()), console.width))
+    alarms, lost = (f"{100 * share:g} %" for share in (evaluation.false_alarm, evaluation.lost_alarms))
+    print(
+        f"works: at least {PASS:g} % of a group pass; helps: fewer, but more than before; "
+        f"harms: over {lost} of the others lost their alarm"
     )
-    for detector, row in metrics.items():
-        table.add_row(
-            detector,
-            f"{row['auroc_before']:.1f}",
-            f"{row['auroc_after']:.1f}",
-            f"{row['gain']:+.1f}",
-            _shown(row["auroc_bound"], ".1f"),
-            _shown(row["share"], ".0f"),
-            _shown(row["text_effect"], "+.1f"),
-            f"{row['groups_worse']} of {row['groups']}",
-        )
-    Console().print(table)
+    set_by = f"for {alarms} false alarms" + (", or the one given" if evaluation.threshold else "")
+    print(f"accepted: of the group, without an alarm; retained: of the others, with one; threshold {set_by}")
     print("bound: what a perfect normality gives; share: percent gained; text effect: gain over the best wrong text")
     print("report: results/report/index.html    tables: results/tables/")
+
+
+def results(metrics: Mapping[str, Mapping[str, Any]], width: int) -> Table:
+    """The detectors of ``metrics.json``: counts of verdicts, what they were made of, and AUROC.
+
+    In less than ``WIDTH`` columns it ends with the gain, and a line has one verdict instead of two.
+    """
+    from nand_core.verdict import in_words
+
+    wide = width >= WIDTH
+    a_line = 2 if wide else 1
+    table = table_of(
+        *("detector", "verdict", "accepted\n%", "retained\n%", "lost\n%", "AUROC"),
+        *(("gain", "bound", "share", "text\neffect") if wide else ("gain",)),
+        left=2,
+        title="Each group added by itself: verdicts, and means before → after",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for detector, row in metrics.items():
+        judged = in_words(row["verdict"]).split(", ")
+        table.add_row(
+            detector,
+            ",\n".join(", ".join(judged[i : i + a_line]) for i in range(0, len(judged), a_line)),
+            *(_change(row, name, ".0f") for name in ("accepted", "retained")),
+            _shown(row["lost"], ".1f"),
+            _change(row, "auroc", ".1f"),
+            *(_shown(row[name], form) for name, form in WORTH.items() if wide or name == "gain"),
+        )
+    return table
+
+
+def _change(row: Mapping[str, Any], name: str, form: str) -> str:
+    return " → ".join(_shown(row[f"{name}_{when}"], form) for when in ("before", "after"))
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nand_core.example_protocol import example_means
-from nand_core.operating import operating_means
 from nand_core.protocol import WORSE, aggregate, class_table, share
 from nand_core.report.gallery import Gallery
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, gradient
 from nand_core.report.paper import Pair, paper_numbers
+from nand_core.report.points import Points
 from nand_core.settings import ReportSettings
+from nand_core.verdict import PASS, commonest
 
 EDGE = 2.5  # percent of a chart's width kept free on both sides, so that no dot is cut off
 
@@ -46,7 +47,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of a group, a class or a detector, in percent; ``wrong`` is a group's best wrong text."""
+    """The figures of a group, a class or a detector, in percent; ``wrong`` is a group's best wrong text.
+
+    A group has a ``verdict``, a class and a detector ``counts`` of their groups'; neither where none was made.
+    """
 
     name: str
     before: float
@@ -58,8 +62,11 @@ class Row:
     interval: Pair | None = None
     n_normal: int = 0
     n_abnormal: int = 0
+    verdict: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
     accepted: Pair | None = None
     retained: Pair | None = None
+    lost: float = math.nan
 
     @property
     def gain(self) -> float:
@@ -70,7 +77,10 @@ class Row:
         return share(self.before, self.after, self.bound)
 
     @property
-    def verdict(self) -> str:
+    def tone(self) -> str:
+        """The style's name for its colour: the verdict, of several the most frequent; without any, by the gain."""
+        if word := self.verdict or commonest(self.counts):
+            return tone(word)
         return "worse" if self.gain < WORSE else "better" if self.gain > -WORSE else "same"
 
 
@@ -86,6 +96,7 @@ def render_page(inputs: ReportInputs, settings: ReportSettings) -> str:
         evaluation=inputs.evaluation,
         operating=inputs.operating is not None,
         worse=-WORSE,
+        passing=PASS,
         axis=Axis.over(auroc),
         detectors=detectors,
         some_fixed=any(d["fixed"] for d in detectors),
@@ -100,7 +111,7 @@ def render_page(inputs: ReportInputs, settings: ReportSettings) -> str:
 
 def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict[str, Any]]:
     paper, figures, means = paper_numbers(inputs.dataset_kind, auroc), aggregate(auroc), class_table(auroc)
-    points = _Points(inputs.operating)
+    points = Points(inputs.operating)
     found = []
     for detector, table in auroc.groupby("detector"):
         name = str(detector)
@@ -110,52 +121,25 @@ def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict[str, Any]
         }
         classes: list[dict[str, Any]] = [
             {
-                "mean": _mean_row(r["class"], r, **points.rates(name, r["class"])),
+                "mean": _mean_row(r["class"], r, **points.of_class(name, r["class"])),
                 "groups": groups[r["class"]],
             }
             for r in means[means["detector"] == name].to_dict("records")
         ]
-        verdicts = [row.verdict for c in classes for row in c["groups"]]
-        mean = _mean_row(name, figures[name], paper=paper.detectors.get(name))
+        tones = [row.tone for c in classes for row in c["groups"]]
+        mean = _mean_row(name, figures[name], paper=paper.detectors.get(name), **points.detector(name))
         found.append(
             {
                 "name": name,
                 "mean": mean,
-                "counts": {verdict: verdicts.count(verdict) for verdict in ("better", "same", "worse")},
+                "by_gain": {name: tones.count(name) for name in ("better", "same", "worse")},
                 "classes": classes,
-                "point": points.means(name),
+                "alarms": points.alarms(name),
                 "fixed": [c for c in groups if inputs.evaluation.for_(name, str(c)).fixed is not None],
                 "against_paper": any(row.paper for c in classes for row in c["groups"]),
             }
         )
     return found
-
-
-class _Points:
-    """The operating points by detector, class and group; empty where the run has none."""
-
-    def __init__(self, operating: pd.DataFrame | None) -> None:
-        self.table = None if operating is None else operating.set_index(["detector", "class", "group"]).sort_index()
-        self.detectors = None if operating is None else operating_means(operating).to_dict("index")
-
-    def rates(self, *key: str) -> dict[str, Any]:
-        """``accepted`` and ``retained`` before and after, of a group, or the mean over those of a class."""
-        if self.table is None:
-            return {}
-        rows = self.table.loc[[key]] if len(key) == 3 else self.table.loc[key, :]
-        return _pairs(rows.mean(numeric_only=True).to_dict(), "accepted", "retained")
-
-    def means(self, detector: str) -> dict[str, Any]:
-        """The same and ``false_alarms`` of a detector, and these at the threshold from before the addition."""
-        if self.detectors is None:
-            return {}
-        row = self.detectors[detector]
-        kept = {f"{name}_kept": float(row[f"{name}_kept"]) for name in ("accepted", "retained", "false_alarms")}
-        return _pairs(row, "accepted", "retained", "false_alarms") | kept
-
-
-def _pairs(row: Mapping[Hashable, Any], *names: str) -> dict[str, Any]:
-    return {name: (float(row[f"{name}_before"]), float(row[f"{name}_after"])) for name in names}
 
 
 def _mean_row(name: str, figures: Mapping[Any, Any], **more: Any) -> Row:
@@ -168,7 +152,7 @@ def _mean_row(name: str, figures: Mapping[Any, Any], **more: Any) -> Row:
 
 
 def _group_row(
-    detector: str, r: Mapping[Hashable, Any], paper: Mapping[tuple[str, str, str], Pair], points: _Points
+    detector: str, r: Mapping[Hashable, Any], paper: Mapping[tuple[str, str, str], Pair], points: Points
 ) -> Row:
     return Row(
         r["group"],
@@ -181,7 +165,7 @@ def _group_row(
         (r["gain_low"], r["gain_high"]),
         r["n_normal"],
         r["n_abnormal"],
-        **points.rates(detector, r["class"], r["group"]),
+        **points.group(detector, r["class"], r["group"]),
     )
 
 
@@ -240,9 +224,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "signed": _signed, "score": _score, "share": _share}
+    environment.filters |= {"number": _number, "signed": _signed, "score": _score, "share": _share, "tone": tone}
     environment.tests["known"] = math.isfinite
     return environment
+
+
+def tone(verdict: str) -> str:
+    """The style's name of a verdict."""
+    return verdict.replace(" ", "-")
 
 
 def _number(value: float) -> str:

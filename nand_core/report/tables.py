@@ -10,41 +10,57 @@ from typing import Any
 import pandas as pd
 
 from nand_core.example_protocol import example_means
+from nand_core.operating import decisions
 from nand_core.protocol import aggregate, share
+from nand_core.verdict import in_words
 
-FIGURES = ("before", "after", "gain", "bound", "share %", "text effect")
-RATES = ("accepted", "retained", "false_alarms")
+AUROC = ("AUROC before", "after", "gain", "bound", "share %", "text effect")
+DECISION = ("verdict", "accepted %", "retained %", "lost %")
 
 
 def markdown_tables(auroc: pd.DataFrame, level: float, operating: pd.DataFrame | None = None) -> dict[str, str]:
     """``{"summary.md": ..., "<detector>.md": ...}`` with AUROC in percent to one decimal.
 
-    With the ``operating`` table, a detector's groups have its percentages before and after as well.
+    With the ``operating`` table, verdicts and what they were made of come first.
     """
-    header = ["class", "group", *FIGURES, "best wrong text", f"{level:g} % interval of the gain"]
     rows = _with_gain(auroc)
+    header = [*AUROC, "best wrong text", f"{level:g} % interval of the gain"]
     if operating is not None:
-        header += [f"{rate.replace('_', ' ')} %" for rate in RATES]
         rows = rows.merge(operating, on=["detector", "class", "group"], how="left", validate="one_to_one")
+        header = [*DECISION, *header, "false alarms %"]
     tables = {
         f"{detector}.md": markdown_table(
-            header,
+            ["class", "group", *header],
             (
-                [r["class"], r["group"], *_figures(r), f"{r['wrong']} {_number(r['auroc_wrong'])}"]
+                [r["class"], r["group"]]
+                + ([r["verdict"], *_decision(r)] if operating is not None else [])
+                + [*_figures(r), f"{r['wrong']} {_number(r['auroc_wrong'])}"]
                 + [f"{_signed(r['gain_low'])} to {_signed(r['gain_high'])}"]
-                + [f"{r[f'{rate}_before']:.0f} to {r[f'{rate}_after']:.0f}" for rate in RATES if operating is not None]
+                + ([_change(r, "false_alarms")] if operating is not None else [])
                 for r in found.to_dict("records")
             ),
-            text_columns=2,
+            text_columns=2 if operating is None else 3,
         )
         for detector, found in rows.groupby("detector")
     }
-    tables["summary.md"] = markdown_table(
-        ["detector", *FIGURES, "groups", "groups worse"],
-        ([detector, *_figures(f), f["groups"], f["groups_worse"]] for detector, f in aggregate(auroc).items()),
-        text_columns=1,
+    return tables | {"summary.md": _summary(auroc, operating)}
+
+
+def _summary(auroc: pd.DataFrame, operating: pd.DataFrame | None) -> str:
+    """A row for each detector: how many groups were judged how, and means."""
+    figures = aggregate(auroc)
+    if operating is None:
+        rows = ([detector, *_figures(f), f["groups"], f["groups_worse"]] for detector, f in figures.items())
+        return markdown_table(["detector", *AUROC, "groups", "groups worse"], rows, text_columns=1)
+    decided = decisions(operating)
+    return markdown_table(
+        ["detector", *DECISION, *AUROC],
+        (
+            [detector, in_words(decided[detector]["verdict"]), *_decision(decided[detector]), *_figures(f)]
+            for detector, f in figures.items()
+        ),
+        text_columns=2,
     )
-    return tables
 
 
 def plot_tables(auroc: pd.DataFrame) -> dict[str, str]:
@@ -80,30 +96,43 @@ def _with_gain(auroc: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _decision(row: Mapping[Any, Any]) -> list[str]:
+    """``DECISION`` of a group or a detector, without the verdict."""
+    return [_change(row, "accepted"), _change(row, "retained"), _number(row["lost"])]
+
+
+def _change(row: Mapping[Any, Any], rate: str) -> str:
+    return " to ".join(_number(row[f"{rate}_{when}"], 0) for when in ("before", "after"))
+
+
 def _figures(row: Mapping[Any, Any]) -> list[str]:
-    """``FIGURES`` of a group or a detector."""
+    """``AUROC`` of a group or a detector."""
     before, after, bound = (_number(row[f"auroc_{name}"]) for name in ("before", "after", "bound"))
     return [before, after, _signed(row["gain"]), bound, _number(row["share"], 0), _signed(row["text_effect"])]
 
 
 def examples_table(examples: pd.DataFrame) -> str:
-    """What showing some images of a group does, as Markdown: a row for each detector and number of images."""
+    """What showing some images of a group does, as Markdown: a row for each detector and number of images.
+
+    Verdicts are counted over groups and draws.
+    """
     header = [
-        "detector", "images shown", "before", "after", "gain", "least and greatest draw", "bound", "share %",
-        "text alone", "text and examples", "accepted %", "retained %", "groups that gain",
+        "detector", "images shown", "verdict of each draw", *DECISION[1:],
+        "AUROC before", "after", "gain", "least and greatest draw", "bound", "share %", "text alone",
+        "text and examples",
     ]  # fmt: skip
     rows = (
         [
             r["detector"],
             r["images"],
+            in_words(r["verdict"]),
+            *_decision(r),
             *map(_number, (r["auroc_before"], r["auroc_after"])),
             _signed(r["gain"]),
             f"{_signed(r['gain_low'])} to {_signed(r['gain_high'])}",
             _number(r["auroc_bound"]),
             _number(r["share"], 0),
             *map(_number, (r["auroc_text"], r["auroc_both"])),
-            *(f"{r[f'{rate}_before']:.0f} to {r[f'{rate}_after']:.0f}" for rate in ("accepted", "retained")),
-            f"{r['groups_gaining']} of {r['groups']}",
         ]
         for r in example_means(examples).to_dict("records")
     )

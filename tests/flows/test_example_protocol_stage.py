@@ -13,6 +13,7 @@ from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import last_run
 from nand.project.server import local_server
+from nand_core.verdict import VERDICTS
 
 GROUPS = 4
 
@@ -69,6 +70,8 @@ def test_the_figures_stand_in_the_metrics_and_on_the_page(judged, first):
     assert metrics["april_gan"]["examples"]["1"]["gain"] == pytest.approx(
         (first["auroc_after"] - first["auroc_before"]).mean()
     )
+    counts = metrics["april_gan"]["examples"]["1"]["verdict"]
+    assert counts == {name.replace(" ", "_"): int((first["verdict"] == name).sum()) for name in VERDICTS}
     assert "| april_gan | 1 |" in (judged.folder / "results/tables/examples.md").read_text()
     assert "Told by examples" in (judged.folder / "results/report/index.html").read_text()
 

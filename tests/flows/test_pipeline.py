@@ -35,9 +35,11 @@ def test_auroc_table_and_metrics(project, first):
     metrics = json.loads((project.folder / "results/metrics.json").read_text())
     assert set(metrics) == set(DETECTORS)
     for detector, row in metrics.items():
-        assert set(row) == {
+        assert list(row) == [
+            "verdict", "accepted_before", "accepted_after", "retained_before", "retained_after", "lost",
             "auroc_before", "auroc_after", "auroc_bound", "gain", "share", "text_effect", "groups", "groups_worse",
-        }  # fmt: skip
+        ]  # fmt: skip
+        assert list(row["verdict"]) == ["works", "helps", "no_effect", "harms"] and sum(row["verdict"].values()) == 8
         mine = first.auroc[first.auroc["detector"] == detector]
         assert row["groups"] == 8
         assert row["auroc_after"] == pytest.approx(mine["auroc_after"].mean())
@@ -71,7 +73,8 @@ def test_report_tables_and_plots(project, first):
     for name in ("tables/summary.md", "plots/auroc.csv", *(f"plots/gain/{name}.csv" for name in DETECTORS)):
         assert (project.folder / "results" / name).stat().st_size > 0, name
     assert "results/report/index.html" in first.said.stdout
-    assert all(column in first.said.stdout for column in ("bound", "share", "text effect"))
+    assert all(column in first.said.stdout for column in ("verdict", "lost", "bound", "share", "text effect"))
+    assert "works: at least 80 % of a group pass" in first.said.stdout and "5 % false alarms" in first.said.stdout
     assert "warning" not in first.said.stdout, "words without a meaning are there on purpose"
 
 

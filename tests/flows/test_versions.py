@@ -15,8 +15,9 @@ from prefect.states import Failed
 
 from flows import versions
 from flows.programs import ProgramFailed, may_help, program
-from flows.summary import changed_rows
+from flows.summary import changed_rows, compared
 from nand_core.errors import NandError
+from nand_core.operating import DECIDED
 
 
 @pytest.fixture
@@ -125,13 +126,29 @@ def test_a_program_says_whether_another_try_may_help(tmp_path: Path, monkeypatch
         assert may_help(None, None, Failed(data=error)) is helps
 
 
-def test_what_changed_since_the_last_run_is_listed() -> None:
-    rows = [("april_gan", "carpet", group, 70.0, 80.0) for group in ("hole", "thread")]
-    before = pd.DataFrame(rows, columns=["detector", "class", "group", "auroc_before", "auroc_after"])
+def results_of(verdicts: dict[str, str], after: float = 80.0) -> pd.DataFrame:
+    """What is compared of a run with one detector and class: the groups' verdicts, other figures all alike."""
+    rows = pd.DataFrame({"detector": "april_gan", "class": "carpet", "group": list(verdicts)})
+    operating = rows.assign(verdict=list(verdicts.values()), **dict.fromkeys(DECIDED, 50.0), false_alarm=5.0)
+    return compared(rows.assign(auroc_before=70.0, auroc_after=after, wrong="hole"), operating)
+
+
+def test_what_changed_since_the_last_run_is_listed_other_verdicts_first() -> None:
+    before = results_of({"bent": "helps", "hole": "no effect", "thread": "works"})
     assert changed_rows(None, before) == "There was none.\n"
     assert changed_rows(before, before) == "Every figure is the same.\n"
-    now = before.assign(auroc_after=[80.0, 85.0])
-    now = pd.concat([now, now.iloc[:1].assign(group="stain")])
-    text = changed_rows(before, now)
-    assert "| april_gan | carpet | thread | 70.0, 80.0 | 70.0, 85.0 |" in text
-    assert "| april_gan | carpet | stain | - | 70.0, 80.0 |" in text and "hole" not in text
+    now = results_of({"bent": "helps", "hole": "no effect", "thread": "harms", "stain": "works"})
+    now.loc[0, "auroc_after"] = 85.0
+    _, _, *rows = changed_rows(before, now).splitlines()
+    figures = "accepted 50 → 50 %, retained 50 → 50 %, lost 50.0 %, AUROC 70.0 → "
+    assert rows == [
+        f"| april_gan | carpet | stain | - | works: {figures}80.0 |",
+        f"| april_gan | carpet | thread | works: {figures}80.0 | harms: {figures}80.0 |",
+        f"| april_gan | carpet | bent | helps: {figures}80.0 | helps: {figures}85.0 |",
+    ]
+
+
+def test_what_is_unknown_both_times_has_not_changed() -> None:
+    before = results_of({"hole": "no effect"}).assign(lost=float("nan"))
+    assert changed_rows(before, before) == "Every figure is the same.\n"
+    assert "lost – %" in changed_rows(before, before.assign(lost=1.0))

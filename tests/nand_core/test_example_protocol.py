@@ -14,6 +14,7 @@ from nand_core.example_protocol import EXAMPLE_COLUMNS, drawn, example_means, ex
 from nand_core.protocol import auroc
 from nand_core.report.tables import examples_table
 from nand_core.settings import EvaluationSettings, ExampleProtocol
+from nand_core.verdict import VERDICTS
 
 SETTINGS = EvaluationSettings(false_alarm=0.2)
 
@@ -50,6 +51,7 @@ def test_the_shown_images_are_left_out_of_every_figure(rows):
     shown = rows.loc[rows["group"] == "thread", "path"][:2].tolist()
     row = example_row("d", rows, "thread", shown, scores, SETTINGS)
     assert row["n_normal"] == 14 and row["n_abnormal"] == 6
+    assert row["verdict"] in VERDICTS and 0 <= row["lost"] <= 100
     wild = {name: np.where(rows["path"].isin(shown), 1e6, one) for name, one in scores.items()}
     assert example_row("d", rows, "thread", shown, wild, SETTINGS) == row
     kept = ~rows["path"].isin(shown).to_numpy()
@@ -59,21 +61,25 @@ def test_the_shown_images_are_left_out_of_every_figure(rows):
 
 
 def test_means_are_over_draws_then_groups_then_classes():
-    def row(name, group, draw, after):
+    def row(name, group, draw, after, verdict="works"):
         values = dict.fromkeys(EXAMPLE_COLUMNS, 50.0)
         place = {"detector": "d", "class": name, "group": group, "images": 5, "draw": draw}
-        return {**values, **place, "auroc_before": 60.0, "auroc_after": after, "auroc_bound": 90.0}
+        return {**values, **place, "auroc_before": 60.0, "auroc_after": after, "auroc_bound": 90.0, "verdict": verdict}
 
     table = example_table([row("a", "x", 0, 70), row("a", "x", 1, 80), row("a", "y", 0, 55), row("a", "y", 1, 55),
-                           row("b", "z", 0, 90), row("b", "z", 1, 90)])  # fmt: skip
+                           row("b", "z", 0, 90, "no effect"), row("b", "z", 1, 90, "harms")])  # fmt: skip
     (found,) = example_means(table).to_dict("records")
     assert found["auroc_after"] == (np.mean([75, 55]) + 90) / 2
     assert (found["groups"], found["groups_gaining"]) == (3, 2)
     assert (found["gain_low"], found["gain_high"]) == (16.25, 18.75)
     assert found["share"] == pytest.approx(100 * 17.5 / 30)
     figures = with_examples({"d": {"gain": 1.0}}, table)
-    assert figures["d"]["gain"] == 1.0 and figures["d"]["examples"]["5"]["gain"] == 17.5
-    assert "| d | 5 | 60.0 | 77.5 | +17.5 | +16.2 to +18.8 | 90.0 | 58 |" in examples_table(table)
+    of_five = figures["d"]["examples"]["5"]
+    assert figures["d"]["gain"] == 1.0 and of_five["gain"] == 17.5 and of_five["lost"] == 50.0
+    assert next(iter(of_five)) == "verdict"
+    assert of_five["verdict"] == {"works": 4, "helps": 0, "no_effect": 1, "harms": 1}, "every draw counts"
+    said = "| d | 5 | 4 works, 1 no effect, 1 harms | 50 to 50 | 50 to 50 | 50.0 | 60.0 | 77.5 | +17.5 |"
+    assert f"{said} +16.2 to +18.8 | 90.0 | 58 |" in examples_table(table)
 
 
 def test_without_rows_there_are_no_figures():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ from nand_core.operating import (
     OPERATING_COLUMNS,
     WHEN,
     class_threshold,
+    decisions,
     effect_rows,
     effect_summary,
     effect_table,
@@ -25,6 +27,7 @@ from nand_core.operating import (
     threshold,
     thresholds,
 )
+from nand_core.protocol import auroc, labels
 from nand_core.settings import EvaluationSettings
 
 SETTINGS = EvaluationSettings(false_alarm=0.1, seed=3)
@@ -121,6 +124,8 @@ def test_without_good_images_nothing_is_claimed():
     rows = manifest_of({"thread": 2, "hole": 2})
     row = operating_row("a", rows, "thread", [1, 2, 3, 4], [1, 1, 1, 1], SETTINGS)
     assert all(math.isnan(row[name]) for name in OPERATING_COLUMNS if "_before" in name or "_after" in name)
+    figures = decisions(pd.DataFrame([row]))["a"]
+    assert figures["accepted_after"] is None and figures["lost"] == 0 and json.dumps(figures, allow_nan=False)
 
 
 def test_means_are_over_groups_and_then_over_classes():
@@ -128,7 +133,40 @@ def test_means_are_over_groups_and_then_over_classes():
     for what in ("false_alarms", "accepted", "retained"):
         for when in ("before", "after", "kept"):
             table[f"{what}_{when}"] = [0.0, 100.0, 20.0]
-    assert operating_means(table).loc["a", "accepted_after"] == 35
+    table["lost"] = [2.0, 4.0, math.nan]
+    assert operating_means(table).loc["a", ["accepted_after", "lost"]].tolist() == [35, 3]
+
+
+def test_verdicts_are_counted_and_come_first():
+    table = pd.DataFrame({"detector": ["a", "a", "b"], "class": "x", "group": ["p", "q", "p"]})
+    table["verdict"] = ["no effect", "harms", "works"]
+    for name in OPERATING_COLUMNS[4:18]:
+        table[name] = [0.0, 50.0, math.nan]
+    found = decisions(table)
+    assert list(found) == ["a", "b"]
+    first = ["verdict", "accepted_before", "accepted_after", "retained_before", "retained_after", "lost"]
+    assert list(found["a"]) == first and [found["a"][name] for name in first[1:]] == [25.0] * 5
+    assert found["a"]["verdict"] == {"works": 0, "helps": 0, "no_effect": 1, "harms": 1}
+    assert list(found["b"]["verdict"].values()) == [1, 0, 0, 0]
+    assert {found["b"][name] for name in first[1:]} == {None}
+    assert decisions(table.head(0)) == {}
+
+
+def test_what_costs_alarms_harms_however_much_auroc_is_gained():
+    """All of the group pass and fall below every good image; a third of the others lose their alarm."""
+    rows = manifest_of({"good": 40, "thread": 12, "hole": 36})
+    before = np.r_[np.linspace(1, 2, 40), np.full(12, 9.0), np.full(36, 5.0)]
+    after = np.r_[np.linspace(1, 2, 40), np.full(12, 0.5), np.full(24, 5.0), np.full(12, 1.9)]
+    row = operating_row("a", rows, "thread", before, after, SETTINGS)
+    truth = labels(rows, "thread")
+    assert auroc(truth, after) - auroc(truth, before) > 15
+    assert (row["accepted_before"], row["accepted_after"], row["verdict"]) == (0, 100, "harms")
+    assert row["lost"] == pytest.approx(100 / 3)
+    kept = np.r_[after[:52], np.full(36, 5.0)]
+    assert operating_row("a", rows, "thread", before, kept, SETTINGS)["verdict"] == "works"
+    wrong = {"hole": kept, "": before}
+    row = operating_row("a", rows, "thread", before, kept, SETTINGS, wrong)
+    assert (row["accepted_wrong"], row["verdict"]) == (100, "no effect")
 
 
 def test_the_effect_of_all_normalities_image_by_image():

@@ -318,7 +318,7 @@ def test_markdown_tables_parse(run):
             [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             for line in files[f"tables/{detector}.md"].splitlines()
         ]
-        figures = ["before", "after", "gain", "bound", "share %", "text effect"]
+        figures = ["AUROC before", "after", "gain", "bound", "share %", "text effect"]
         assert header == ["class", "group", *figures, "best wrong text", "95 % interval of the gain"]
         assert all(re.fullmatch("-+:?", cell) for cell in rule)
         assert [row[1] for row in rows] == list(table["group"])
@@ -423,8 +423,21 @@ def test_settings_are_validated(bad):
 
 
 @pytest.mark.parametrize(
-    ("gain", "verdict"),
+    ("gain", "tone"),
     [(-3, "worse"), (-0.6, "worse"), (-0.5, "same"), (0, "same"), (0.5, "same"), (0.6, "better")],
 )
-def test_half_a_point_is_neither_better_nor_worse(gain, verdict):
-    assert Row("cut", 64.0, 64.0 + gain).verdict == verdict
+def test_without_verdicts_half_a_point_is_neither_better_nor_worse(gain, tone):
+    assert Row("cut", 64.0, 64.0 + gain).tone == tone
+
+
+@pytest.mark.parametrize(
+    ("made", "tone"),
+    [
+        ({"verdict": "harms"}, "harms"),
+        ({"verdict": "no effect"}, "no-effect"),
+        ({"counts": {"works": 3, "helps": 0, "no effect": 0, "harms": 1}}, "works"),
+        ({"counts": {"works": 2, "helps": 0, "no effect": 0, "harms": 2}}, "harms"),
+    ],
+)
+def test_the_colour_follows_the_verdict_and_not_the_gain(made, tone):
+    assert Row("cut", 64.0, 90.0, **made).tone == Row("cut", 64.0, 50.0, **made).tone == tone

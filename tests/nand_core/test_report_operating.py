@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from test_report import CLASSES, DETECTORS, ODD, SETTINGS, Page, make_run
 
+from nand_core.example_protocol import EXAMPLE_COLUMNS, example_table
 from nand_core.operating import OPERATING_COLUMNS, effect_rows, effect_table
 from nand_core.report import ReportInputs, render_report
 from nand_core.report.normalities import Described, render_normalities
-from nand_core.settings import EvaluationSettings
+from nand_core.report.page import tone
+from nand_core.settings import EvaluationSettings, ReportSettings
+from nand_core.verdict import PASS, counted, in_words
+
+NO_GALLERY = ReportSettings(gallery=0)
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +27,13 @@ def run(tmp_path_factory) -> tuple[ReportInputs, dict[str, str]]:
     inputs = make_run(root)
     rng = np.random.default_rng(3)
     table = inputs.auroc[["detector", "class", "group"]].copy()
-    for name in OPERATING_COLUMNS[3:]:
+    for name in OPERATING_COLUMNS[4:]:
         table[name] = rng.integers(0, 100, len(table)).astype(float)
+    table["verdict"] = ["harms", "works", "helps", "no effect", "works", "works", "no effect", "harms"]
     table.loc[table.index[0], "accepted_after"] = np.nan
+    # Where AUROC gains most, alarms are lost.
+    inputs.auroc.loc[0, ["auroc_before", "auroc_after"]] = 60.0, 95.0
+    inputs.auroc.to_parquet(root / "results/auroc.parquet")
     table.to_parquet(root / "results/operating.parquet")
     free = root / "artifacts/prompts/carpet/loose_fibre.json"
     free.write_text('{"class": "carpet", "group": "loose fibre", "phrases": ["free text"], "provider": "rules"}')
@@ -40,18 +49,96 @@ def test_every_group_has_its_acceptance_and_retention_beside_its_auroc(run):
     inputs, files = run
     page = Page(files["report/index.html"])
     assert not page.open
-    points = inputs.operating.set_index(["detector", "class", "group"])
+    points = inputs.operating.set_index(["detector", "class", "group"]).sort_index()
     for number, detector in enumerate(DETECTORS, start=1):
         header, *rows = page.cells(number)
-        assert header[-2:] == ["accepted %", "retained %"]
+        assert header[1:5] == ["verdict", "accepted %", "retained %", "lost %"]
+        assert header.index("AUROC before") == 6  # behind the chart
         groups = [row for row in rows if "mean of its groups" not in row]
         wanted = [(name, group) for name in sorted(CLASSES) for group in CLASSES[name]]
         for row, where in zip(groups, wanted, strict=True):
             point = points.loc[(detector, *where)]
-            for cell, rate in zip(row[-2:], ("accepted", "retained"), strict=True):
+            assert (row[0], row[1], row[4]) == (where[1], point["verdict"], f"{point['lost']:.1f}")
+            for cell, rate in zip(row[2:4], ("accepted", "retained"), strict=True):
                 assert cell == f"{share(point[f'{rate}_before'])} → {share(point[f'{rate}_after'])}"
         means = [row for row in rows if "mean of its groups" in row]
-        assert [len(row) for row in means] == [11, 11]
+        assert [len(row) for row in means] == [13, 13]  # a cell over two columns
+        for row, name in zip(means, sorted(CLASSES), strict=True):
+            counts = counted(points.loc[(detector, name), "verdict"])
+            assert row[1] == in_words(counts)
+    summary = page.cells(0)
+    assert summary[0][1] == "verdict"
+    for row, detector in zip(summary[1:], DETECTORS, strict=True):
+        assert row[1] == in_words(counted(points.loc[detector]["verdict"]))
+
+
+def test_what_harms_is_not_shown_as_a_gain(run):
+    """+35 AUROC stand beside lost alarms: the word comes first, and it alone gives the colour."""
+    inputs, files = run
+    html = files["report/index.html"]
+    page = Page(html)
+    row = next(row for row in page.cells(1) if row[0] == "cut")
+    assert row[1] == "harms" and row[8] == "+35.0"
+    charts = [a["class"].split()[1] for tag, a in page.tags if tag == "svg" and "role" in a]
+    of_groups = [tone(verdict) for verdict in inputs.operating["verdict"]]
+    assert set(charts) <= {"works", "helps", "no-effect", "harms"}
+    # The summary's two, then of each detector each class's and its groups'; the class with the odd name comes first.
+    assert charts[6:8] == of_groups[:2] and charts[3:5] == of_groups[2:4]
+    assert charts[5] == "harms", "works and harms once each"
+    assert not {"better", "worse"} & {name for _, a in page.tags for name in (a.get("class") or "").split()}
+    assert "better" not in " ".join(page.texts[page.texts.index("Summary") :])
+
+
+def test_each_verdict_is_a_word_with_a_colour_for_light_and_dark(run):
+    html = run[1]["report/index.html"]
+    assert {"works", "helps", "no-effect", "harms"} == set(re.findall(r'class="verdict ([\w-]+)"', html))
+    style = html[html.index("<style>") : html.index("</style>")]
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in style.split("@media", 2)[:2])
+    for colours in (light, dark):
+        shades = [colours[name] for name in ("works", "helps", "same", "worse")]
+        assert len(set(shades)) == 4
+        assert all(contrast(shade, colours[ground]) >= 4.5 for shade in shades for ground in ("page", "band"))
+
+
+def contrast(one: str, other: str) -> float:
+    """The ratio of WCAG 2; text can be read from 4.5 on."""
+    def luminance(colour: str) -> float:
+        linear = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in linear]
+        return float(np.dot([0.2126, 0.7152, 0.0722], parts))
+
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_gallery_tells_the_verdict_before_the_auroc(run):
+    texts = " ".join(" ".join(Page(run[1]["report/index.html"]).texts).split())
+    assert "carpet / cut april_gan harms AUROC +35.0" in texts
+    assert "Accepted: images" not in texts, "the score of an image can fall and the alarm stay"
+
+
+def test_the_rule_is_told_with_the_numbers_that_were_used(run):
+    def said(evaluation: EvaluationSettings) -> str:
+        changed = replace(run[0], evaluation=evaluation)
+        return " ".join(" ".join(Page(render_report(changed, NO_GALLERY)["report/index.html"]).texts).split())
+
+    text = said(EvaluationSettings(lost_alarms=0.03, regions={"none": 0.15, "whole": 0.45}, alpha=0.5))
+    assert f"at least {PASS:g} % of the group’s images pass" in text and "more than 3 % of all other anomalies" in text
+    assert "Up to 0.15 the region stays as it is, from 0.45 on it falls by the share" in text
+    assert "the median of the scores of the class’s good test images" in text and "Eq. 6" not in text
+    text = said(EvaluationSettings(regions=None))
+    assert "Eq. 6" in text and "good level" not in text
+
+
+def test_examples_are_told_with_the_verdict_of_each_draw(run):
+    row = dict.fromkeys(EXAMPLE_COLUMNS, 50.0) | {"detector": "april_gan", "class": "carpet", "group": "cut"}
+    rows = [row | {"images": 5, "draw": i, "verdict": word} for i, word in enumerate(("works", "harms", "works"))]
+    files = render_report(replace(run[0], examples=example_table(rows)), NO_GALLERY)
+    page = Page(files["report/index.html"])
+    table = next(page.cells(i) for i in range(len(page.tables)) if "images shown" in page.cells(i)[0])
+    assert table[0][:6] == ["detector", "images shown", "verdict of each draw", "accepted %", "retained %", "lost %"]
+    assert table[1][:6] == ["april_gan", "5", "2 works, 1 harms", "50 → 50", "50 → 50", "50.0"]
+    assert "| april_gan | 5 | 2 works, 1 harms | 50 to 50 |" in files["tables/examples.md"]
 
 
 def test_a_detectors_operating_point_is_told_in_a_sentence(run):
@@ -65,7 +152,7 @@ def test_a_fixed_threshold_is_called_one(run, everywhere):
     first, other = DETECTORS
     one = dict.fromkeys(CLASSES, 2.5) if everywhere else {"carpet": 2.5}
     threshold = {first: one, other: 3} if everywhere else {first: one}
-    inputs = dataclasses.replace(run[0], evaluation=EvaluationSettings(threshold=threshold))
+    inputs = replace(run[0], evaluation=EvaluationSettings(threshold=threshold))
     page = Page(render_report(inputs, SETTINGS.model_copy(update={"gallery": 0}))["report/index.html"])
     text = " ".join(" ".join(page.texts).split())
     assert not page.open and "A fixed threshold is one that the settings give" in text
@@ -79,10 +166,19 @@ def test_a_fixed_threshold_is_called_one(run, everywhere):
 
 
 def test_the_tables_have_them_too(run):
+    first = "verdict | accepted % | retained % | lost % | AUROC before |"
     for detector in DETECTORS:
         header, _, *rows = run[1][f"tables/{detector}.md"].splitlines()
-        assert header.endswith("| accepted % | retained % | false alarms % |")
+        assert header.startswith(f"| class | group | {first}") and header.endswith("| false alarms % |")
         assert len({row.replace("\\|", "").count("|") for row in (header, *rows)}) == 1
+
+
+    assert "| carpet | cut | harms |" in run[1]["tables/april_gan.md"]
+    header, _, *rows = run[1]["tables/summary.md"].splitlines()
+    assert header.startswith(f"| detector | {first}")
+    assert [row.split(" | ")[1] for row in rows] == [
+        "1 works, 1 helps, 1 no effect, 1 harms", "2 works, 1 no effect, 1 harms",
+    ]  # fmt: skip
 
 
 def test_prompts_that_the_protocol_does_not_use_are_not_on_its_page(run):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nand_core.verdict import VERDICTS, counted, in_words, least, verdict
+from nand_core.verdict import VERDICTS, commonest, counted, in_words, keyed, least, verdict
 
 RULE = {"lost_alarms": 0.01, "level": 95.0}
 
@@ -49,3 +49,11 @@ def test_the_least_share_lies_below_the_share(found, of):
 def test_counts_in_words():
     assert in_words(counted(["works", "harms", "works"])) == "2 works, 1 harms"
     assert in_words(counted([])) == "none"
+    assert in_words(keyed(counted(["no effect"]))) == "1 no effect"
+    assert list(keyed(counted([]))) == ["works", "helps", "no_effect", "harms"]
+
+
+def test_of_equally_frequent_verdicts_the_worse_is_shown():
+    assert commonest(counted(["works", "works", "harms"])) == "works"
+    assert commonest(counted(["works", "harms", "no effect"])) == "harms"
+    assert commonest(counted([])) == commonest({}) == ""
