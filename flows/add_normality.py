@@ -39,6 +39,7 @@ def add_normality(
     unlike: Annotated[list[ImageFile], Field(max_length=1000)] = [],  # noqa: B006
     ask: bool = False,
     from_test: bool = False,
+    accept_lost: bool = False,
     remote: Name = "",
     save_commit: bool = False,
 ) -> None:
@@ -52,12 +53,13 @@ def add_normality(
         unlike: images that look like it and have to keep raising an alarm.
         ask: with images, ask about the text as well.
         from_test: allow images of the test set; they are left out of what is counted.
+        accept_lost: add it even if other defects lose their alarm; without it such a run fails and changes nothing.
         remote: DVC's remote; empty: its default one, if there is any.
         save_commit: commit ``params.yaml``, ``dvc.lock`` and ``normalities.jsonl``.
     """
     said = {"phrase": phrases, "like": like, "unlike": unlike}
     options = [f"--{name}={value}" for name, values in said.items() for value in values]
-    add(class_name, text, [*options, *["--ask"] * ask, *["--from-test"] * from_test])
+    add(class_name, text, [*options, *["--ask"] * ask, *["--from-test"] * from_test, *["--yes"] * accept_lost])
     effect = pd.read_parquet(NORMALITIES)
     create_markdown_artifact(
         alarms_table(effect_summary(effect[effect["class"] == class_name])),

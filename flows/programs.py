@@ -12,6 +12,7 @@ from typing import IO, Any, cast
 from prefect import State, Task, get_run_logger
 from prefect.client.schemas import TaskRun
 
+from flows.consent import STATUS
 from flows.processes import end_tree
 from nand_core.errors import NandError
 
@@ -71,6 +72,9 @@ def program(module: str, *arguments: str, hours: float = 1.0) -> list[str]:
 
 
 def _fail(name: str, status: int, lines: Sequence[str]) -> None:
+    if status == STATUS:
+        asked = [line for line in lines if line.startswith("not added: ")]
+        raise NandError(f"{name}: {asked[-1] if asked else 'not agreed to'}")
     mistakes = [line for line in lines if line.startswith("error: ")]
     if mistakes:
         raise NandError(f"{name}: {mistakes[-1].removeprefix('error: ')}")

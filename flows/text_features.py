@@ -37,7 +37,8 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
     said: dict[tuple[str, str, str], list[str]] = {}
     for where, one in texts(run, class_name).items():
         phrases = json.loads((ARTIFACTS / "prompts" / where[0] / f"{where[1]}.json").read_text("utf-8"))["phrases"]
-        warn_of_unknown("/".join(where), phrases, tokenizer)
+        if class_name is None:  # else what was added has been warned of, and the others before
+            warn_of_unknown("/".join(where), phrases, tokenizer)
         said[*where, "add"] = sentences(phrases)
         # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
         if one is None:

@@ -1,4 +1,7 @@
-"""``nand add --like`` in a repository of its own: what it changes, what it leaves out, and that it is taken back."""
+"""``nand add --like`` in a repository of its own: what it changes, what it leaves out, and that it is taken back.
+
+And the protocol for normality by example: its table, and what a changed k computes.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import pytest
 from pipeline_project import PARAMS, Project
 
+from benchmarks.scratch import last_run
 from nand.project.server import local_server
+from nand_core.verdict import VERDICTS
 
 NAND = (sys.executable, "-m", "nand")
 SHOWN = ("data/demo/wood/test/hole/000.png", "data/demo/wood/test/hole/001.png")
-ADD = ("add", "wood", "fuzz ok", "--like", *SHOWN)
+WORDS = ("wood", "fuzz ok", "--like", *SHOWN)
+ADD = ("add", *WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +32,7 @@ def project(tmp_path_factory) -> Iterator[Project]:
     params = json.loads(json.dumps(PARAMS))
     params["dataset"]["classes"] = ["wood"]
     del params["detectors"]["patchcore"]
+    params["evaluation"]["examples"] = {"images": [1], "draws": 2}
     made = Project(tmp_path_factory.mktemp("project"), params)
     made.create()
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
@@ -54,8 +62,14 @@ def refused(project, first) -> list[subprocess.CompletedProcess]:
 
 
 @pytest.fixture(scope="module")
-def added(project, first, refused) -> str:
-    return nand(project, *ADD, "--from-test")
+def tried(project, refused) -> tuple[str, dict[str, str], str]:
+    said = nand(project, "try", *WORDS, "--from-test")
+    return said, project.digests(), (project.folder / "params.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def added(project, first, tried) -> str:
+    return nand(project, *ADD, "--from-test", "--yes")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +93,13 @@ def test_a_test_image_is_refused_in_one_line_and_nothing_is_changed(project, fir
     assert said.returncode == 1
     (line,) = said.stderr.splitlines()
     assert line.startswith(f"error: {SHOWN[0]}: is in the test set") and "--from-test" in line
+
+
+def test_trying_images_changes_nothing(first, tried):
+    said, *left = tried
+    assert "wood: if 'fuzz ok' were normal (nothing is changed):" in said
+    assert "to make it so: nand add wood 'fuzz ok' --like" in said
+    assert tuple(left) == first
 
 
 def test_the_examples_are_left_out_of_the_effect(added, after):
@@ -137,3 +158,59 @@ def test_what_was_removed_is_put_back_with_its_images_out_of_the_cache(project, 
     for name in ("like", "asked", "effect", "lost"):
         assert entries[2][name] == entries[0][name]
     assert entries[0]["effect"]["april_gan"]["hole"]["images"] == 1, "the examples are not counted"
+
+
+# The protocol. Its settings change last.
+GROUPS = 4
+
+
+@pytest.fixture(scope="module")
+def rows(project, after) -> pd.DataFrame:
+    return pd.read_parquet(project.folder / "results/examples.parquet")
+
+
+@pytest.fixture(scope="module")
+def more(project, rows) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Two images shown as well: the table, and what was computed for it."""
+    project.params["evaluation"]["examples"] = {"images": [1, 2], "draws": 2}
+    project.write_params()
+    project.environment["NAND_RUN_ID"] = "more"
+    said = project.call(sys.executable, "-m", "flows", "evaluate")
+    assert said.returncode == 0, said.stdout[-3000:] + said.stderr[-3000:]
+    computed = {name: row["executed"] for name, row in last_run(project.folder).items() if row["executed"]}
+    return pd.read_parquet(project.folder / "results/examples.parquet"), computed
+
+
+def test_every_group_and_draw_has_a_row(project, rows):
+    assert len(rows) == GROUPS * 2 and set(rows["images"]) == {1} and set(rows["draw"]) == {0, 1}
+    figures = [name for name in rows if name.startswith(("auroc", "accepted", "retained"))]
+    assert rows[figures].to_numpy().min() >= 0 and rows[figures].to_numpy().max() <= 100
+    assert (rows["n_normal"] == 4 + 3 - 1).all()  # the good images and the group's, less the one that is shown
+
+
+def test_the_bound_and_the_text_are_those_of_the_protocol_without_the_shown_images(project, rows):
+    auroc = pd.read_parquet(project.folder / "results/auroc.parquet").set_index("group")
+    for row in rows.to_dict("records"):
+        assert row["auroc_bound"] == auroc.loc[row["group"], "auroc_bound"]  # the group has no part in it
+    assert not np.allclose(rows["auroc_after"], rows["auroc_before"])
+
+
+def test_the_figures_stand_in_the_metrics_and_on_the_page(project, rows):
+    metrics = json.loads((project.folder / "results/metrics.json").read_text())
+    assert metrics["april_gan"]["examples"]["1"]["gain"] == pytest.approx(
+        (rows["auroc_after"] - rows["auroc_before"]).mean()
+    )
+    counts = metrics["april_gan"]["examples"]["1"]["verdict"]
+    assert counts == {name.replace(" ", "_"): int((rows["verdict"] == name).sum()) for name in VERDICTS}
+    assert "| april_gan | 1 |" in (project.folder / "results/tables/examples.md").read_text()
+    assert "Told by examples" in (project.folder / "results/report/index.html").read_text()
+
+
+def test_another_number_of_images_computes_its_own_draws_alone(rows, more):
+    table, computed = more
+    pd.testing.assert_frame_equal(table[table["images"] == 1].reset_index(drop=True), rows)
+    assert set(table["images"]) == {1, 2}
+    # A draw of two images holds the one of a single one: only the others are looked at for the first time.
+    assert computed.keys() <= {"example_patches", "example_scores"}
+    # A map a draw, but one for draws of the same images, and the scores of each group.
+    assert GROUPS * 2 <= computed["example_scores"] <= GROUPS * 2 + GROUPS

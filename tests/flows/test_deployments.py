@@ -114,7 +114,8 @@ def test_all_deployments_run_to_the_end_and_a_schedule_fires_by_itself(served: S
         assert "There was none." in table and "`params.yaml` as committed" in table
         assert served.artifact("nightly-report").startswith("[report](file:///")
 
-        completed(served.run("add-normality/add-normality", class_name="carpet", text="loose fibre"))
+        words = {"class_name": "carpet", "text": "loose fibre", "accept_lost": "true"}
+        completed(served.run("add-normality/add-normality", **words))
         assert "loose fibre" in (project.folder / "params.yaml").read_text()
         assert "| april_gan | thread | 2 |" in served.artifact("add-normality-effect")
 

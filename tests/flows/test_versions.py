@@ -112,12 +112,14 @@ def test_a_program_says_whether_another_try_may_help(tmp_path: Path, monkeypatch
         "import sys, time\n"
         "print(*sys.argv[1:], flush=True)\n"
         "time.sleep(600 if 'sleep' in sys.argv else 0)\n"
-        "sys.exit(len(sys.argv) > 2)\n"
+        "sys.exit(3 if 'not' in sys.argv else len(sys.argv) > 2)\n"
     )
     with disable_run_logger():
         assert program("said", "fine") == ["fine"]
         with pytest.raises(NandError, match="said error: no such class: no such class") as mistake:
             program("said", "error:", "no such class")
+        with pytest.raises(NandError, match=r"not added: others lose their alarm$"):
+            program("said", "not", "added:", "others lose their alarm")
         with pytest.raises(ProgramFailed, match="exit status 1\nmemory ran out"):
             program("said", "memory", "ran out")
         with pytest.raises(ProgramFailed, match="not ended within") as late:
