@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nand_core.operating import effect_summary
+from nand_core.report.changes import Changed, gallery, shared
 from nand_core.report.page import environment
 
 PAGE = "report/normalities.html"
@@ -44,23 +45,30 @@ class Described:
     unlike: Sequence[ShownImage] = ()
 
 
-def render_normalities(held: Sequence[Described], effect: pd.DataFrame, false_alarm: float) -> str:
+def render_normalities(
+    held: Sequence[Described], effect: pd.DataFrame, false_alarm: float, *, changed: Sequence[Changed] = ()
+) -> str:
     """The page as HTML; every text in it is escaped.
 
     Args:
         held: all normalities that hold now.
         effect: ``results/normalities.parquet``.
         false_alarm: the rate that the thresholds were set for, 0 to 1.
+        changed: the images that changed sides; their pictures are to lie beside the page.
     """
     classes = [
         {
             "name": name,
             "normalities": [_described(one) for one in held if one.class_name == name],
             "detectors": _detectors(effect[effect["class"] == name]),
+            "changes": gallery(
+                [one for one in changed if one.class_name == name], effect[effect["class"] == name], f"c{number}"
+            ),
         }
-        for name in sorted({one.class_name for one in held})
+        for number, name in enumerate(sorted({one.class_name for one in held}))
     ]
-    return environment().get_template("normalities.html.j2").render(classes=classes, false_alarm=100 * false_alarm)
+    template = environment().get_template("normalities.html.j2")
+    return template.render(classes=classes, false_alarm=100 * false_alarm, **shared())
 
 
 def _described(one: Described) -> dict[str, Any]:
