@@ -36,8 +36,8 @@ SIDES: dict[Side, str] = {
 }
 """How an image changed sides, in the page's order.
 
-``lost`` and ``accepted`` are defects whose alarm went, the second of an added group; ``raised`` any defect with an alarm
-that it did not have; ``false`` and ``quiet`` good images.
+``lost`` and ``accepted`` are defects whose alarm went, the second those of an added group; ``raised`` are any with an
+alarm that they did not have; ``false`` and ``quiet`` are good images.
 """
 
 
