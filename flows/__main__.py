@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from flows.consent import STATUS, ConsentNeeded
 from flows.processes import sigterm_raises
 from nand_core.artifacts.disk import require_room
 from nand_core.config import load_params
@@ -27,6 +28,7 @@ STAGES = (
     "evaluate",
     "report",
     "normality",
+    "trial",
     "inspection",
     "pipeline",
 )
@@ -89,6 +91,9 @@ def main(arguments: list[str]) -> int:
                 stage.with_options(task_runner=task_runner(settings))(*rest)
             except (ParameterBindError, ParameterTypeError) as error:
                 raise NandError(f"{name}: {error}") from error
+    except ConsentNeeded as needed:
+        print(f"{name}: {needed}", flush=True)
+        return STATUS
     except NandError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

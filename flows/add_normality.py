@@ -53,7 +53,7 @@ def add_normality(
         ask: with images, ask about the text as well.
         from_test: allow images of the test set; they are left out of what is counted.
         remote: DVC's remote; empty: its default one, if there is any.
-        save_commit: commit ``params.yaml`` and ``dvc.lock``.
+        save_commit: commit ``params.yaml``, ``dvc.lock`` and ``normalities.jsonl``.
     """
     said = {"phrase": phrases, "like": like, "unlike": unlike}
     options = [f"--{name}={value}" for name, values in said.items() for value in values]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from flows.evaluate import decision_rules
-from flows.run import ARTIFACTS, Run
+from flows.run import Run
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import Record
 from nand_core.report.changes import FOLDER, Changed, changed, folder_of
 from nand_core.report.strips import keep_only, unpack
-from nand_core.settings import Rule
 from tasks.changes import StripsSpec, strips
+from tasks.normalities import EffectSpec
 
 
 def changed_images(run: Run, effect: pd.DataFrame) -> list[Changed]:
@@ -25,37 +24,31 @@ def changed_images(run: Run, effect: pd.DataFrame) -> list[Changed]:
 
 
 def draw(
-    run: Run, images: Sequence[Changed], suppressions: Mapping[str, Sequence[Path]], digest: Callable[[Path], str]
+    run: Run, images: Sequence[Changed], judged: Mapping[tuple[str, str], EffectSpec]
 ) -> dict[tuple[str, str], Record]:
     """The archive of pictures of every class and detector that has any of ``images``.
 
-    Args:
-        suppressions: of each class, the files of maps that all together gave the scores after.
-        digest: the sha256 of a file's bytes.
+    ``judged`` is what gave their scores (``flows.evaluate.effect_specs``): the same maps and the same rule.
     """
     shown: dict[tuple[str, str], list[str]] = {}
     for one in images:
         shown.setdefault((one.class_name, one.detector), []).append(one.id)
-    rules: dict[tuple[str, str], Rule] = {}
-    for name in sorted({name for name, _ in shown}):
-        rules |= decision_rules(run, digest, name)
-    manifest, specs = run.manifest, {}
+    manifest = run.manifest
     sha256 = dict(zip(manifest["path"], manifest["sha256"], strict=True))
-    for name, detector in sorted(shown):
-        base = ARTIFACTS / "base_maps" / detector / f"{name}.npz"
-        # In the order of their content, as the scores are computed: which was added first has no effect.
-        paths = sorted(suppressions[name], key=digest)
-        specs[name, detector] = StripsSpec(
-            images=tuple((path, sha256[path]) for path in sorted(shown[name, detector])),
-            base=digest(base),
-            base_path=base,
-            suppressions=tuple(map(digest, paths)),
-            suppression_paths=tuple(paths),
-            rule=rules[detector, name],
+    specs = {
+        where: StripsSpec(
+            images=tuple((path, sha256[path]) for path in sorted(shown[where])),
+            base=judged[where].base,
+            base_path=judged[where].base_path,
+            suppressions=judged[where].suppressions,
+            suppression_paths=judged[where].suppression_paths,
+            rule=judged[where].rule,
             panel=run.params.report.panel,
             quality=run.params.report.quality,
         )
-    return run.items(strips, specs) if specs else {}
+        for where in sorted(shown)
+    }
+    return run.items(strips, specs, stage="report") if specs else {}
 
 
 def write_page(

@@ -22,6 +22,7 @@ from nand_core.errors import NandError
 
 DVC_LOCK = Path("dvc.lock")
 DVC_RUNNING = Path(".dvc/tmp/rwlock")
+NORMALITIES_LOG = Path("normalities.jsonl")
 
 
 @contextmanager

@@ -120,14 +120,35 @@ def _scores(
 def _normalities(
     run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[[Path], str], class_name: str | None
 ) -> None:
+    specs = effect_specs(run, rules, digest, class_name)
+    records = run.items(judge_normalities, specs) if specs else {}
+    parts = [pd.read_parquet(run.work.store.path(record)) for record in records.values()]
+    if class_name is not None:
+        before = pd.read_parquet(NORMALITIES)
+        parts.append(before[before["class"] != class_name])
+    with run.writing():
+        _write(effect_table(*parts), NORMALITIES)
+
+
+def effect_specs(
+    run: Run,
+    rules: Mapping[tuple[str, str], Rule],
+    digest: Callable[[Path], str],
+    class_name: str | None,
+    instead: Mapping[str, Path] | None = None,
+) -> dict[tuple[str, str], EffectSpec]:
+    """What all normalities of each class, or of the one named, do to each detector, by class and detector.
+
+    ``instead`` has the suppression maps of normalities, by name, that have none among the artifacts yet.
+    """
     held: dict[str, list[Normality]] = {}
     for normality in current(run.params.prompts, known_groups(run.manifest)):
         held.setdefault(normality.class_name, []).append(normality)
-    specs, examples = {}, left_out(run)
+    specs, examples, given = {}, left_out(run), instead or {}
     for detector, name, rows, base in _judged(run):
         if name in held and class_name in (None, name):
-            paths = [ARTIFACTS / "suppression" / name / f"{normality.name}.npz" for normality in held[name]]
-            paths.sort(key=digest)
+            folder = ARTIFACTS / "suppression" / name
+            paths = sorted((given.get(one.name, folder / f"{one.name}.npz") for one in held[name]), key=digest)
             specs[name, detector] = EffectSpec(
                 detector=detector,
                 rows=tuple(rows[ROW].to_dict("records")),
@@ -140,13 +161,7 @@ def _normalities(
                 rule=rules[detector, name],
                 settings=protocol_free(run.params.evaluation),
             )
-    records = run.items(judge_normalities, specs) if specs else {}
-    parts = [pd.read_parquet(run.work.store.path(record)) for record in records.values()]
-    if class_name is not None:
-        before = pd.read_parquet(NORMALITIES)
-        parts.append(before[before["class"] != class_name])
-    with run.writing():
-        _write(effect_table(*parts), NORMALITIES)
+    return specs
 
 
 def _judged(run: Run) -> Iterator[tuple[str, str, pd.DataFrame, Path]]:

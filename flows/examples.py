@@ -73,8 +73,8 @@ def examples(params: str = "params.yaml") -> None:
 class Reference:
     """What examples are compared with, class by class: good patches, and the test images' distances to them."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.key = run, encoder_key(run.params.encoder)
+    def __init__(self, run: Run, folder: Path = EXAMPLES) -> None:
+        self.run, self.key, self.folder = run, encoder_key(run.params.encoder), folder
         self._good: dict[str, Record] = {}
         self._distances: dict[str, Record] = {}
 
@@ -135,7 +135,7 @@ class Reference:
         Raises:
             NandError: a file is not there, or its image says nothing.
         """
-        folder = EXAMPLES / one.class_name
+        folder = self.folder / one.class_name
         sides = [(example, side) for side in ("like", "unlike") for example in getattr(one, side)]
         for path in (folder / name for example, _ in sides for name in (example.image, example.mask) if name):
             if not path.is_file():

@@ -32,7 +32,7 @@ def nightly(
 
     Args:
         remote: DVC's remote; empty: its default one, and neither pull nor push without any.
-        save_commit: commit ``params.yaml`` and ``dvc.lock``.
+        save_commit: commit ``params.yaml``, ``dvc.lock`` and ``normalities.jsonl``.
         tag: beginning of a tag's name for the commit; empty: none.
         git_remote: where the commit and its tag are pushed; empty: nowhere.
         report: address of the report for its link in Prefect; empty: the file.

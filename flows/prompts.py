@@ -18,16 +18,20 @@ from tasks.prompts import prompts as make_phrases
 def prompts(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``artifacts/prompts/<class>/<group or normality>.json``; with a class named, its normalities' alone."""
     run = Run.start("prompts", Path(params))
-    settings = run.params.prompts
-    known = known_groups(run.manifest)
-    specs = {}
-    for (name, stem), one in texts(run, class_name).items():
-        text, phrases = (one.text, one.phrases) if one else (stem, ())
-        specs[name, stem] = PromptSpec(
-            class_name=name,
-            group=text,
-            determines=prompt_key(name, text, with_phrases(settings, name, text, phrases)),
-            known=known,
-        )
+    found = texts(run, class_name)
+    specs = {
+        (name, stem): prompt_spec(run, name, *((one.text, one.phrases) if one else (stem, ())))
+        for (name, stem), one in found.items()
+    }
     place(run, run.items(make_phrases, specs), ARTIFACTS / "prompts", ".json", class_name)
     finish(run, class_name)
+
+
+def prompt_spec(run: Run, class_name: str, text: str, phrases: tuple[str, ...]) -> PromptSpec:
+    """Phrases for a text of a class; those of its own win over every generator."""
+    return PromptSpec(
+        class_name=class_name,
+        group=text,
+        determines=prompt_key(class_name, text, with_phrases(run.params.prompts, class_name, text, phrases)),
+        known=known_groups(run.manifest),
+    )

@@ -11,7 +11,7 @@ import pandas as pd
 from prefect import flow
 
 from flows.changes import changed_images, draw, write_page
-from flows.evaluate import NORMALITIES
+from flows.evaluate import NORMALITIES, decision_rules, effect_specs
 from flows.examples import EXAMPLES
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run
 from flows.scope import finish
@@ -47,7 +47,8 @@ def report(params: str = "params.yaml", class_name: str | None = None) -> None:
     run = Run.start("report", Path(params))
     digest = cache(sha256_file)
     images = changed_images(run, pd.read_parquet(NORMALITIES))
-    pictures = draw(run, [one for one in images if class_name in (None, one.class_name)], _suppressions(run), digest)
+    own = [one for one in images if class_name in (None, one.class_name)]
+    pictures = _pictures(run, own, digest, class_name)
     page = _texts(run, run.items(normalities_page, {"page": _normalities_spec(run, images, digest)})["page"])[PAGE]
     files = {} if class_name is not None else _texts(run, run.items(render, {"report": _report_spec(run)})["report"])
     with run.writing():
@@ -64,12 +65,13 @@ def report(params: str = "params.yaml", class_name: str | None = None) -> None:
     finish(run, class_name)
 
 
-def _suppressions(run: Run) -> dict[str, list[Path]]:
-    """Of each class, the suppression maps of all that is normal now."""
-    found: dict[str, list[Path]] = {}
-    for one in current(run.params.prompts, known_groups(run.manifest)):
-        found.setdefault(one.class_name, []).append(ARTIFACTS / "suppression" / one.class_name / f"{one.name}.npz")
-    return found
+def _pictures(
+    run: Run, images: Sequence[Changed], digest: Callable[[Path], str], class_name: str | None
+) -> dict[tuple[str, str], Record]:
+    """Their archives, by class and detector."""
+    if not images:  # nothing is normal now, as in the beginning
+        return {}
+    return draw(run, images, effect_specs(run, decision_rules(run, digest, class_name), digest, class_name))
 
 
 def _texts(run: Run, record: Record) -> dict[str, str]:

@@ -51,6 +51,31 @@ def nonsense_question(
     return ask(NONSENSE, vectors[name, "", "nonsense"], vectors[name, "", "nor"], known, settings)
 
 
+def suppression_specs(
+    run: Run,
+    asked: Mapping[tuple[str, str], Asked | None],
+    found: Mapping[tuple[str, str], Normality | None],
+    reference: Reference,
+    class_name: str | None,
+) -> dict[tuple[str, str], SuppressionSpec]:
+    """The maps of each question ``asked``, by class and stem, and of the examples of the normality ``found`` there."""
+    shards = class_shards(run, "test", encoded=bool(asked), class_name=class_name)
+    heads = class_heads(run)
+    shown = {where: reference.shown(one, shards[where[0]]) for where, one in found.items() if one is not None}
+    return {
+        (name, stem): SuppressionSpec(
+            class_name=name,
+            shards=shards[name],
+            asked=one,
+            shown=shown.get((name, stem)),
+            encoder=encoder_key(run.params.encoder),
+            heads=heads.get(name),
+            settings=run.params.suppression,
+        )
+        for (name, stem), one in asked.items()
+    }
+
+
 @flow(name="suppression")
 def suppression(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``artifacts/suppression/<class>/<group or normality>.npz`` and ``artifacts/control/<class>.npz``.
@@ -62,28 +87,14 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
     vectors = text_vectors()
     groups = known_groups(run.manifest)
     found = apart(run, class_name)
-    shards = class_shards(run, "test", encoded=bool(found), class_name=class_name)
-    key, heads, reference = encoder_key(run.params.encoder), class_heads(run), Reference(run)
-
+    reference = Reference(run)
     asked: dict[tuple[str, str], Asked | None] = {
         where: question(vectors, groups, settings, where, one) if one is None or one.asked else None
         for where, one in found.items()
     }
     if class_name is None:
         asked |= {(name, ""): nonsense_question(vectors, groups, settings, name) for name in groups if groups[name]}
-    shown = {where: reference.shown(one, shards[where[0]]) for where, one in found.items() if one is not None}
-    specs = {
-        (name, stem): SuppressionSpec(
-            class_name=name,
-            shards=shards[name],
-            asked=one,
-            shown=shown.get((name, stem)),
-            encoder=key,
-            heads=heads.get(name),
-            settings=settings,
-        )
-        for (name, stem), one in asked.items()
-    }
+    specs = suppression_specs(run, asked, found, reference, class_name)
     records = run.items(draw_maps, specs)
     place(run, {where: records[where] for where in found}, ARTIFACTS / "suppression", ".npz", class_name)
     if class_name is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,9 +37,7 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
     said: dict[tuple[str, str, str], list[str]] = {}
     for where, one in texts(run, class_name).items():
         phrases = json.loads((ARTIFACTS / "prompts" / where[0] / f"{where[1]}.json").read_text("utf-8"))["phrases"]
-        if unknown := unknown_words(tokenizer, " ".join(phrases)):
-            words = ", ".join(dict.fromkeys(unknown))
-            print(f"warning: {'/'.join(where)}: the text encoder does not know: {words}", flush=True)
+        warn_of_unknown("/".join(where), phrases, tokenizer)
         said[*where, "add"] = sentences(phrases)
         # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
         if one is None:
@@ -58,3 +58,9 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
     with replacing(TEXT_FEATURES) as temporary:
         frame.sort_values(["class", "kind", "group"]).to_parquet(temporary, index=False)
     finish(run, class_name)
+
+
+def warn_of_unknown(name: str, phrases: Sequence[str], tokenizer: Any) -> None:
+    """Print which words of the phrases the text encoder has never seen: they have no effect."""
+    if unknown := unknown_words(tokenizer, " ".join(phrases)):
+        print(f"warning: {name}: the text encoder does not know: {', '.join(dict.fromkeys(unknown))}", flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.tasks import exponential_backoff
 
-from flows.checkout import DVC_LOCK, git
+from flows.checkout import DVC_LOCK, NORMALITIES_LOG, git
 from flows.programs import may_help, program
 from nand_core.errors import NandError
 
@@ -60,8 +60,9 @@ def has_remote(remote: str) -> bool:
 
 @task
 def commit(message: str) -> None:
-    """Commit ``params.yaml`` and ``dvc.lock``, if they changed."""
-    files = ["params.yaml", str(DVC_LOCK)]
+    """Commit ``params.yaml``, ``dvc.lock`` and the log of normalities, if they changed."""
+    # Before the first nand add there is no log, and git refuses to add what is not there.
+    files = ["params.yaml", str(DVC_LOCK), *[str(NORMALITIES_LOG)] * NORMALITIES_LOG.exists()]
     if git("status", "--porcelain", "--", *files):
         git("add", "--", *files)
         git("commit", "--quiet", "--message", message, "--", *files)

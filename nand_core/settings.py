@@ -122,8 +122,8 @@ class RegionSettings(Settings):
             good level; between them the share grows evenly.
     """
 
-    none: float = Field(0.2, ge=0, lt=1)
-    whole: float = Field(0.5, gt=0, le=1)
+    none: float = Field(0.3, ge=0, lt=1)
+    whole: float = Field(0.7, gt=0, le=1)
 
     @model_validator(mode="after")
     def _ascending(self) -> RegionSettings:

@@ -19,6 +19,7 @@ from typing import Literal, get_args
 from scipy.stats import binomtest
 
 Verdict = Literal["works", "helps", "no effect", "harms"]
+NO_EFFECT: Verdict = "no effect"
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 PASS = 80.0
 """Percent of a group's images that have to pass for a normality to work."""

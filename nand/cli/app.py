@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from nand.cli import cache, normality, run
+from nand.cli import cache, log, normality, run
 from nand.cli.console import one_line
 from nand.cli.examples import WithImages
 from nand.project.place import require_project
@@ -29,8 +29,11 @@ def main(context: typer.Context) -> None:
 app.command(context_settings=run.FOR_DVC, rich_help_panel=RUN)(run.repro)
 app.command(rich_help_panel=RUN)(run.status)
 app.command(cls=WithImages, rich_help_panel=NORMAL)(normality.add)
+app.command(name="try", cls=WithImages, rich_help_panel=NORMAL)(normality.look)
 app.command(rich_help_panel=NORMAL)(normality.remove)
 app.command(name="list", rich_help_panel=NORMAL)(normality.list_normalities)
+app.command(rich_help_panel=NORMAL)(log.log)
+app.command(rich_help_panel=NORMAL)(log.undo)
 app.add_typer(normality.prompts, name="prompts", rich_help_panel=NORMAL)
 app.command(rich_help_panel=CARE)(run.check)
 app.command(rich_help_panel=CARE)(run.weights)

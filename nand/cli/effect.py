@@ -1,4 +1,4 @@
-"""What ``nand add`` and ``nand remove`` print of their effect."""
+"""What ``nand add``, ``try`` and ``remove`` print of their effect."""
 
 from __future__ import annotations
 
@@ -7,29 +7,39 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nand.cli.console import table_of
+from nand.project.change import Effect
 
 if TYPE_CHECKING:
-    import pandas as pd
+
+    from nand_core.settings import EvaluationSettings
 
 
-def show_effect(console: Console, before: pd.DataFrame, after: pd.DataFrame, added: bool) -> None:
-    """Print :func:`nand.project.effect.changes`, a table for each detector and below it which images changed.
+def show_effect(
+    console: Console, effect: Effect, settings: EvaluationSettings, *, added: bool, group: str = ""
+) -> None:
+    """Print what changed (``nand_core.effect.changes``): for each detector a verdict, a table, and which images.
 
-    ``added`` says whether the change was an addition: only then is there a threshold that could have been left alone.
+    Args:
+        console: to print on.
+        effect: of the change.
+        settings: the verdict's limits.
+        added: whether the change was an addition: only then is there a threshold that could have been left alone.
+        group: the labelled group that was added; "" for a free text.
     """
     import numpy as np
 
-    from nand.project.effect import changes, named
+    from nand_core.effect import changes, comparable, in_words, lost, named
 
-    if len(before) and len(after):
-        # Examples are left out as long as they are some: only what is counted both times can be compared.
-        before, after = before[before["id"].isin(after["id"])], after[after["id"].isin(before["id"])]
-    for detector, rows in changes(before, after).groupby("detector"):
+    if not len(effect.before) and not len(effect.after):
+        return
+    for detector, rows in changes(*comparable(effect.before, effect.after)).groupby("detector"):
+        said = in_words(rows, group, settings) if added else "as before it was added"
+        console.print(f"{detector}: {said}", soft_wrap=True, highlight=False, style="bold")
         anomalies = rows[rows["type"] != "good"]
         limits = anomalies if len(anomalies) else rows
         old, new = limits["limit_before"].iloc[0], limits["limit_after"].iloc[0]
         columns = ("images of", "images", "alarms before", "alarms now", *(["now, threshold kept"] * added))
-        title = f"{detector}: alarm above {old:.3g} before, above {new:.3g} now"
+        title = f"alarm above {old:.3g} before, above {new:.3g} now"
         table = table_of(*columns, title=title, title_justify="left")
         order = np.where(rows["type"] == "good", 2, np.where(rows["added"], 0, 1))
         for (_, kind), part in rows.groupby([order, "kind"]):
@@ -37,7 +47,12 @@ def show_effect(console: Console, before: pd.DataFrame, after: pd.DataFrame, add
             counts = [len(part), part["before"].sum(), part["after"].sum(), *([part["kept"].sum()] * added)]
             table.add_row(name, *map(str, counts))
         console.print(table)
-        was, now = anomalies["before"], anomalies["after"]
-        for what, chosen in (("pass now", was & ~now), ("still raise an alarm", was & now), ("new alarms", now & ~was)):
+        was, now, gone = anomalies["before"], anomalies["after"], lost(anomalies)
+        for what, chosen in (
+            ("lost alarms", gone),
+            ("pass now", was & ~now & ~gone),
+            ("still raise an alarm", was & now),
+            ("new alarms", now & ~was),
+        ):
             if chosen.any():
                 console.print(f"{what}: {named(anomalies, chosen)}", soft_wrap=True, highlight=False)

@@ -1,11 +1,12 @@
-"""The commands that change what is normal: ``nand add``, ``nand remove``, ``nand list``, ``nand prompts export``."""
+"""The commands that change what is normal: ``nand add``, ``try``, ``remove``, ``list``, and ``nand prompts export``."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from nand.cli.console import one_line, table_of
 from nand.cli.effect import show_effect
 from nand.cli.examples import given
-from nand.project.change import Change, Groups, Stopped, apply, data_groups
+from nand.project.change import Change, Effect, Groups, Stopped, apply, data_groups
 from nand.project.examples import Examples
 from nand.project.params_file import append
 from nand.project.place import PARAMS, require_project
@@ -25,6 +26,7 @@ from nand_core.errors import NandError
 if TYPE_CHECKING:
     from nand_core.config import Params
     from nand_core.normalities import Normality
+    from nand_core.settings import EvaluationSettings
 
 prompts = typer.Typer(no_args_is_help=True, help="The phrases that describe what is normal.")
 PROMPTS = Path("artifacts/prompts")
@@ -39,49 +41,108 @@ Words = Annotated[
 ]
 
 
+Like = Annotated[
+    list[str] | None,
+    typer.Option(metavar="IMAGE...", help="Images that show it; TEXT is then a name for it, and not asked about."),
+]
+Unlike = Annotated[
+    list[str] | None,
+    typer.Option(metavar="IMAGE...", help="Images that look like it and have to keep raising an alarm."),
+]
+Box = Annotated[  # for the help: WithImages moves it to its image
+    str | None,
+    typer.Option(metavar="X,Y,W,H", help="Where in the image before it, in pixels; else what no good image shows."),
+]
+Mask = Annotated[  # the same
+    str | None, typer.Option(metavar="FILE", help="In place of a box: an image that is white there, else black.")
+]
+Phrases = Annotated[
+    list[str] | None, typer.Option(help="A phrase for it in place of generated ones; may be given several times.")
+]
+Ask = Annotated[bool, typer.Option("--ask", help="With images: ask about TEXT as well.")]
+FromTest = Annotated[
+    bool, typer.Option("--from-test", help="Allow images of the test set; they are left out of what is counted.")
+]
+
+
 def add(
     class_name: ClassName,
     text: Words,
     *,
-    like: Annotated[
-        list[str] | None,
-        typer.Option(metavar="IMAGE...", help="Images that show it; TEXT is then a name for it, and not asked about."),
-    ] = None,
-    unlike: Annotated[
-        list[str] | None,
-        typer.Option(metavar="IMAGE...", help="Images that look like it and have to keep raising an alarm."),
-    ] = None,
-    box: Annotated[  # for the help: WithImages moves it to its image
-        str | None,
-        typer.Option(metavar="X,Y,W,H", help="Where in the image before it, in pixels; else what no good image shows."),
-    ] = None,
-    mask: Annotated[  # the same
-        str | None, typer.Option(metavar="FILE", help="In place of a box: an image that is white there, else black.")
-    ] = None,
-    phrase: Annotated[
-        list[str] | None, typer.Option(help="A phrase for it in place of generated ones; may be given several times.")
-    ] = None,
-    ask: Annotated[bool, typer.Option("--ask", help="With images: ask about TEXT as well.")] = False,
-    from_test: Annotated[
-        bool, typer.Option("--from-test", help="Allow images of the test set; they are left out of what is counted.")
-    ] = False,
+    like: Like = None,
+    unlike: Unlike = None,
+    box: Box = None,
+    mask: Mask = None,
+    phrase: Phrases = None,
+    ask: Ask = False,
+    from_test: FromTest = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even if other defects lose their alarm.")] = False,
 ) -> None:
     """Make TEXT, or what images show, normal for CLASS from now on, and show what that does to every test image.
 
-    It stands in params.yaml once all is computed: a run that fails or is stopped leaves the file as it was.
+    Where other defects would lose their alarm it asks first. It stands in params.yaml once all is computed: a run that
+    fails or is stopped, and a question answered with no, leave the file as it was.
 
     For example: nand add carpet "fuzz ok" --like a.jpg b.jpg --box 10,20,30,40 --unlike c.jpg
     """
-    said = _quoted("add", class_name, text)
-    with one_line():
-        examples = Examples(given(like), given(unlike), from_test)
+    examples = _examples(like, unlike, from_test)
+    plan = _addition(_quoted("add", class_name, text), class_name, examples, phrase, ask)
+    _change(class_name, plan, None if yes else _agree)
 
+
+def look(
+    class_name: ClassName,
+    text: Words,
+    *,
+    like: Like = None,
+    unlike: Unlike = None,
+    box: Box = None,
+    mask: Mask = None,
+    phrase: Phrases = None,
+    ask: Ask = False,
+    from_test: FromTest = False,
+) -> None:
+    """Show what 'nand add' with the same words would do to every test image; nothing is changed."""
+    from nand.project.change import look as trial
+
+    examples = _examples(like, unlike, from_test)
+    plan = _addition(_quoted("try", class_name, text), class_name, examples, phrase, ask)
+    with _carried_out():
+        change, effect = trial(class_name, plan)
+    print(f"{class_name}: if {change.normality.text!r} were normal (nothing is changed):")
+    show_effect(Console(), effect, _evaluation(), added=True, group=change.normality.group)
+    said = " ".join(shlex.quote(word) for word in sys.argv[2:])
+    print(f"to make it so: nand add {said}")
+
+
+def _examples(like: list[str] | None, unlike: list[str] | None, from_test: bool) -> Examples:
+    with one_line():
+        return Examples(given(like), given(unlike), from_test)
+
+
+def _addition(
+    text: str, class_name: str, examples: Examples, phrases: list[str] | None, ask: bool
+) -> Callable[[Params, Groups], Change]:
     def plan(params: Params, groups: Groups) -> Change:
         from nand.project.plans import addition
 
-        return addition(params, groups, class_name, said, phrase or (), examples=examples, ask=ask)
+        return addition(params, groups, class_name, text, phrases or (), examples=examples, ask=ask)
 
-    _change(class_name, plan)
+    return plan
+
+
+def _agree(change: Change, effect: Effect) -> bool:
+    """Show what would be lost and ask; without a terminal nobody is there to answer."""
+    show_effect(Console(), effect, _evaluation(), added=True, group=change.normality.group)
+    text = change.normality.text
+    if not sys.stdin.isatty():
+        print(
+            f"not added: {text!r} would cost other defects their alarm, see above, and there is no terminal to ask; "
+            "if that is meant, add --yes",
+            file=sys.stderr,
+        )
+        return False
+    return typer.confirm(f"Other defects lose their alarm, see above. Is that what {text!r} means?")
 
 
 def remove(class_name: ClassName, text: Words) -> None:
@@ -93,7 +154,7 @@ def remove(class_name: ClassName, text: Words) -> None:
 
         return removal(params, groups, class_name, said)
 
-    _change(class_name, plan)
+    _change(class_name, plan, None)
 
 
 def _quoted(command: str, class_name: str, words: list[str]) -> str:
@@ -189,20 +250,36 @@ def _show_auroc(normality: Normality) -> None:
     print(f"AUROC with {normality.group!r} alone normal: {', '.join(figures)}")
 
 
-def _change(class_name: str, plan: Callable[[Params, Groups], Change]) -> None:
+@contextmanager
+def _carried_out() -> Iterator[None]:
+    """A mistake as one line, and what was stopped with the status of what stopped it."""
     try:
         with one_line():
-            change, before, after = apply(class_name, plan)
+            yield
     except Stopped as stopped:
         print(f"stopped; {stopped}", file=sys.stderr)
         raise typer.Exit(stopped.status) from stopped
+
+
+def _evaluation() -> EvaluationSettings:
+    from nand_core.config import load_params
+
+    return load_params(PARAMS).evaluation
+
+
+def _change(
+    class_name: str,
+    plan: Callable[[Params, Groups], Change],
+    agree: Callable[[Change, Effect], bool] | None,
+) -> None:
+    with _carried_out():
+        change, effect = apply(class_name, plan, agree)
     verb = "is normal now" if change.added else "is no longer normal"
     counts = _counts(change.normality) if change.added else ""
     print(f"{class_name}: {change.normality.text!r} {verb}{f' ({counts})' if counts else ''}")
     if change.tests:
         print(f"left out of what is counted, as examples of it: {change.tests} of the test images")
-    if len(before) or len(after):
-        show_effect(Console(), before, after, change.added)
+    show_effect(Console(), effect, _evaluation(), added=change.added, group=change.normality.group)
     if change.added and change.normality.group and not counts:  # its own figures are those of the text alone
         _show_auroc(change.normality)
     print("every image: results/normalities.parquet    report: results/report/normalities.html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import uuid
@@ -11,8 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.consent import STATUS
 from flows.processes import end_tree, run_tree
-from nand.project.examples import placed
+from nand.project.account import account
+from nand.project.examples import EXAMPLES, copy_checked, placed
+from nand.project.log import logged
 from nand.project.place import PARAMS, STATE
 from nand.project.run import complete_record, running
 from nand.project.stages import declared_stages
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from nand_core.normalities import Normality
 
 EFFECT = Path("results/normalities.parquet")
+TRIAL = STATE / "trial"
 
 AS_IT_WAS = "params.yaml is as it was"
 CHANGED = "params.yaml is changed, 'nand repro' completes the run"
@@ -50,6 +55,8 @@ class Change:
         added: whether the normality's phrases are new and worth showing.
         files: new files of examples, each with the file of which it is a copy.
         tests: how many of the examples are test images, which no figure counts.
+        limit: share of the other anomalies that it may cost their alarm without being asked.
+        undoes: the entry of the log that it reverses.
     """
 
     normality: Normality
@@ -57,42 +64,98 @@ class Change:
     added: bool
     files: Mapping[Path, Path] = field(default_factory=dict)
     tests: int = 0
+    limit: float = 1.0
+    undoes: int | None = None
 
 
-def apply(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Change, pd.DataFrame, pd.DataFrame]:
+@dataclass(frozen=True)
+class Effect:
+    """A class's rows of ``results/normalities.parquet`` before and after a change of its normalities."""
+
+    before: pd.DataFrame
+    after: pd.DataFrame
+
+
+def look(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Change, Effect]:
+    """What the change would do; nothing of the project is touched.
+
+    Raises
+    ------
+    NandError
+        As :func:`apply`, and when the results are not those of params.yaml.
+    Stopped
+        When a stage fails, and on SIGINT and SIGTERM.
+    """
+    try:
+        with running(uuid.uuid4().hex) as environment:
+            change, current = _looked_at(class_name, plan, environment)
+            if change is None or not current:
+                raise NandError("the results are not those of params.yaml; run 'nand repro' first, then try")
+            shutil.rmtree(TRIAL, ignore_errors=True)
+            settings, examples = TRIAL / "params.yaml", TRIAL / "examples"
+            _write(settings, change.edit(PARAMS.read_text(encoding="utf-8")))
+            for target, source in change.files.items():
+                copy_checked(source, examples / target.relative_to(EXAMPLES))
+            names = class_name, change.normality.name
+            if _flow(environment, "trial", *names, str(settings), str(examples)):
+                raise Stopped(1, AS_IT_WAS)
+            return change, Effect(_rows(EFFECT, class_name), _rows(TRIAL / "effect.parquet", class_name))
+    except (KeyboardInterrupt, SystemExit) as error:
+        status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
+        raise Stopped(status, AS_IT_WAS) from error
+
+
+def apply(
+    class_name: str, plan: Callable[[Params, Groups], Change], agree: Callable[[Change, Effect], bool] | None = None
+) -> tuple[Change, Effect]:
     """Carry out the change that ``plan`` makes of the settings and the data set's groups.
 
     The results are computed from a copy of params.yaml; a run that fails or is stopped leaves the file as it was.
 
+    Args:
+        class_name: a class of the data set.
+        plan: makes the change.
+        agree: asked when an added normality would cost more alarms than ``evaluation.lost_alarms``; None: nobody is.
+
     Returns:
-        The change, and the class's rows of ``results/normalities.parquet`` before and after it.
+        The change and its effect.
 
     Raises
     ------
     NandError
         For a mistake in the settings, the class or the text.
     Stopped
-        When a stage fails, and on SIGINT and SIGTERM.
+        When a stage fails, when ``agree`` says no (status 3), and on SIGINT and SIGTERM.
     """
     run, left = uuid.uuid4().hex, AS_IT_WAS
     try:
         with running(run) as environment:
             text, change = _prepare(class_name, plan, environment)
-            before = _effect(class_name)
+            before = _rows(EFFECT, class_name)
             settings = STATE / "changed_params.yaml"
             _write(settings, change.edit(text))
             with placed(change.files):
-                _flow(class_name, change.normality.name if change.added else "", settings, environment)
+                command = ("normality", class_name, change.normality.name if change.added else "", str(settings))
+                status = _flow(environment, *command, "1" if agree is None else str(change.limit))
+                if status == STATUS and agree is not None:
+                    if not agree(change, Effect(before, _rows(TRIAL / "effect.parquet", class_name))):
+                        raise Stopped(STATUS, AS_IT_WAS)
+                    status = _flow(environment, *command, "1")
+                if status:
+                    raise Stopped(1, AS_IT_WAS)
+                after = _rows(EFFECT, class_name)
+                entry = account(change.normality, before, after, added=change.added, undoes=change.undoes)
                 untouched = PARAMS.read_text(encoding="utf-8") == text
                 edited = change.edit(PARAMS.read_text(encoding="utf-8"))
-                left = CHANGED
-                _write(PARAMS, edited)
+                with logged(entry, edited):
+                    left = CHANGED
+                    _write(PARAMS, edited)
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
             else:
                 print("params.yaml was edited meanwhile: 'nand repro' does the rest", file=sys.stderr)
             complete_record(run, declared_stages())
-            return change, before, _effect(class_name)
+            return change, Effect(before, after)
     except (KeyboardInterrupt, SystemExit) as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
         raise Stopped(status, left) from error
@@ -102,16 +165,8 @@ def _prepare(
     class_name: str, plan: Callable[[Params, Groups], Change], environment: Mapping[str, str]
 ) -> tuple[str, Change]:
     """The settings' text and a change of it that holds together, with all results up to the settings."""
-    command = [sys.executable, "-m", "dvc", "status", "--json"]
-    asked = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        change = _checked(class_name, plan)  # while dvc looks
-        answer, said = asked.communicate()
-    finally:
-        end_tree(asked)
-    if asked.returncode:
-        raise NandError(f"dvc status failed: {' '.join(said.split()[-60:])}")
-    if json.loads(answer):
+    change, current = _looked_at(class_name, plan, environment)
+    if not current:
         print("the results are not those of params.yaml: 'nand repro' first", flush=True)
         if run_tree([sys.executable, "-m", "dvc", "repro"], environment):
             raise Stopped(1, AS_IT_WAS)
@@ -121,6 +176,22 @@ def _prepare(
     if change is None:
         raise NandError("the demo's images are not there: 'nand repro' draws them")
     return text, change
+
+
+def _looked_at(
+    class_name: str, plan: Callable[[Params, Groups], Change], environment: Mapping[str, str]
+) -> tuple[Change | None, bool]:
+    """The change as :func:`_checked`, and whether the results are those of the settings as they stand."""
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    asked = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        change = _checked(class_name, plan)  # while dvc looks
+        answer, said = asked.communicate()
+    finally:
+        end_tree(asked)
+    if asked.returncode:
+        raise NandError(f"dvc status failed: {' '.join(said.split()[-60:])}")
+    return change, not json.loads(answer)
 
 
 def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Change | None:
@@ -152,11 +223,10 @@ def data_groups(params: Params) -> Groups | None:
     return known_groups(scan(params.dataset, root))
 
 
-def _flow(class_name: str, name: str, settings: Path, environment: Mapping[str, str]) -> None:
+def _flow(environment: Mapping[str, str], *arguments: str) -> int:
     # Its own lines are enough: who waits for seconds need not read what Prefect calls the run.
     quiet = {**environment, "PREFECT_LOGGING_LEVEL": "WARNING"}
-    if run_tree([sys.executable, "-m", "flows", "normality", class_name, name, str(settings)], quiet):
-        raise Stopped(1, AS_IT_WAS)
+    return run_tree([sys.executable, "-m", "flows", *arguments], quiet)
 
 
 def _dvc(environment: Mapping[str, str], *arguments: str) -> None:
@@ -164,10 +234,10 @@ def _dvc(environment: Mapping[str, str], *arguments: str) -> None:
         raise Stopped(1, CHANGED)
 
 
-def _effect(class_name: str) -> pd.DataFrame:
+def _rows(path: Path, class_name: str) -> pd.DataFrame:
     import pandas as pd
 
-    effect = pd.read_parquet(EFFECT)
+    effect = pd.read_parquet(path)
     return effect[effect["class"] == class_name]
 
 

@@ -208,7 +208,7 @@ def placed(files: Mapping[Path, Path]) -> Iterator[None]:
         shutil.copytree(EXAMPLES, BEFORE, copy_function=_link)
     try:
         for target, source in files.items():
-            _copy(source, target)
+            copy_checked(source, target)
         yield
     except BaseException:
         _restore(files)
@@ -217,7 +217,14 @@ def placed(files: Mapping[Path, Path]) -> Iterator[None]:
         shutil.rmtree(BEFORE, ignore_errors=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_checked(source: Path, target: Path) -> None:
+    """Copy a file to a name that begins with its content's digest, unless it is there already.
+
+    Raises
+    ------
+    NandError
+        When the file is gone, or has other content than it had when it was checked.
+    """
     if target.is_file() and sha256_file(target).startswith(target.name[:DIGITS]):
         return
     with replacing(target) as temporary:

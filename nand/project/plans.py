@@ -57,6 +57,7 @@ def addition(
         added=True,
         files=found.files,
         tests=found.tests,
+        limit=params.evaluation.lost_alarms,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.checkout import mend, one_run
 from flows.processes import sigterm_raises
+from nand.project.log import settle
 from nand.project.place import STATE, require_project
 from nand.project.server import local_server
 from nand_core.artifacts.disk import refusals, replacing, require_room
@@ -36,6 +37,7 @@ def running(run: str) -> Iterator[dict[str, str]]:
         local_server(STATE / "prefect", environment) as url,
     ):
         mend(STATE)
+        settle()
         yield {**environment, "PREFECT_API_URL": url}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nand_core.errors import NandError
-from nand_core.operating import effect_summary
+from nand_core.operating import effect_summary, effect_table
 from nand_core.report.page import environment
 from nand_core.report.panels import ANOMALY, SUPPRESSION, gradient
 from nand_core.report.strips import PARTS, strip_name, strip_size
@@ -94,6 +94,25 @@ def _apart(score: float, threshold: float) -> tuple[str, str]:
 def folder_of(class_name: str, detector: str) -> str:
     """Where the strips of a class and detector lie below ``FOLDER``."""
     return f"{class_name}/{detector}"
+
+
+def against(now: pd.DataFrame, then: pd.DataFrame) -> pd.DataFrame:
+    """One class's rows of ``then`` with what holds ``now`` in place of nothing at all.
+
+    Args:
+        now: the class's rows of ``results/normalities.parquet``; empty where it has no normality.
+        then: the same by other settings.
+
+    Returns:
+        Rows with the same columns, of the images that both have: an example is left out only as long as it is one.
+    """
+    if now.empty:
+        return then
+    names = ["detector", "id"]
+    held = now[[*names, "score_after", "threshold_after", "alarm_after"]]
+    held = held.rename(columns=lambda name: str(name).replace("_after", "_before"))
+    found = then.drop(columns=["score_before", "threshold_before", "alarm_before"]).merge(held, on=names)
+    return effect_table(found.assign(alarm_kept=found["score_after"] > found["threshold_before"]))
 
 
 def changed(

@@ -71,7 +71,7 @@ def listed(project, after) -> str:
 
 @pytest.fixture(scope="module")
 def removed(project, listed) -> str:
-    return nand(project, "remove", "wood", "fuzz ok")
+    return nand(project, "undo", "1")
 
 
 def test_a_test_image_is_refused_in_one_line_and_nothing_is_changed(project, first, refused):
@@ -106,7 +106,7 @@ def test_the_list_shows_it(listed):
 
 
 def test_removing_it_leaves_every_byte_as_before(project, first, removed):
-    assert "wood: 'fuzz ok' is no longer normal" in removed
+    assert "wood: 'fuzz ok' is no longer normal" in removed and "entry 1 is undone: nand log wood" in removed
     assert (project.digests(), (project.folder / "params.yaml").read_text()) == first
     assert not list((project.folder / "artifacts/examples").iterdir())
     assert json.loads(project.dvc("status", "--json").stdout) == {}
@@ -120,3 +120,20 @@ def test_a_run_that_fails_leaves_no_file_of_it(project, first, removed):
     assert "params.yaml is as it was" in said.stderr
     assert (project.folder / "params.yaml").read_text() == first[1]
     assert not list((project.folder / "artifacts/examples").iterdir())
+
+
+def test_what_was_removed_is_put_back_with_its_images_out_of_the_cache(project, after, removed):
+    """No commit ever had them."""
+    assert "wood: 'fuzz ok' is normal now (2 examples)" in nand(project, "undo", "2")
+    assert project.digests() == after[0]
+    assert not (project.folder / ".nand/examples_back").exists()
+    entries = [json.loads(line) for line in (project.folder / "normalities.jsonl").read_text().splitlines()]
+    assert [(one["id"], one["action"], one.get("undoes")) for one in entries] == [
+        (1, "add", None),
+        (2, "remove", 1),
+        (3, "add", 2),
+    ]
+    assert [one["image"][17:] for one in entries[2]["like"]] == ["000.png", "001.png"]
+    for name in ("like", "asked", "effect", "lost"):
+        assert entries[2][name] == entries[0][name]
+    assert entries[0]["effect"]["april_gan"]["hole"]["images"] == 1, "the examples are not counted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import signal
@@ -26,6 +27,7 @@ from nand_core.decision import final_maps, good_level
 from nand_core.normality import union
 from nand_core.report.panels import ANOMALY, coloured, levels
 from nand_core.report.strips import GAP, strip_name
+from nand_core.settings import Rule
 
 NAND = (sys.executable, "-m", "nand")
 SMALL = {"train_good: 40": "train_good: 4", "test_good: 20": "test_good: 6", "per_type: 12": "per_type: 3"}
@@ -86,6 +88,7 @@ def project(tmp_path_factory) -> Iterator[Project]:
     made = Project(tmp_path_factory.mktemp("project"), json.loads(json.dumps(PARAMS)))
     made.create()
     (made.folder / "params.yaml").write_text(settings())
+    made.environment["NAND_USER"] = "line 3"
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
         made.environment["PREFECT_API_URL"] = url
         yield made
@@ -99,8 +102,20 @@ def first(project) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def added(project, first) -> Outcome:
-    return nand(project, "add", "carpet", "Loose fibre")
+def tried(project, first) -> Outcome:
+    return nand(project, "try", "carpet", "Loose fibre")
+
+
+@pytest.fixture(scope="module")
+def refused(project, tried) -> tuple[subprocess.CompletedProcess, dict[str, str], str]:
+    """Nobody is there to be asked: the output, and what is there afterwards."""
+    said = project.call(*NAND, "add", "carpet", "Loose fibre")
+    return said, project.digests(), (project.folder / "params.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def added(project, refused) -> Outcome:
+    return nand(project, "add", "carpet", "Loose fibre", "--yes")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +134,7 @@ def whole(project, added) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def both(project, whole) -> Outcome:
     """A labelled group as well."""
-    return nand(project, "add", "carpet", "thread")
+    return nand(project, "add", "carpet", "thread", "--yes")
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +165,7 @@ def removed(project, both, effect, strips, listed) -> Outcome:
 @pytest.fixture(scope="module")
 def phrased(project, removed) -> Outcome:
     """The labelled group with phrases of its own, one word of which the model does not know."""
-    return nand(project, "add", "carpet", "thread", "--phrase", "grey zorkly fuzz", "--phrase", "ball of fuzz")
+    return nand(project, "add", "carpet", "thread", "--phrase", "grey zorkly fuzz", "--phrase", "ball of fuzz", "--yes")
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +181,31 @@ def stopped(project, phrased) -> tuple[int, str, str]:
     return process.returncode, line + said, (project.folder / "params.yaml").read_text()
 
 
-def test_one_of_each_item_is_executed_and_no_image_encoded(first, added):
-    assert added.executed == {"prompts": 1, "text_features": 1, "suppression": 1, "evaluate": 2, "report": 1}
-    items = dict(added.items)
-    assert items.pop("image_features") >= 1
-    assert items == added.executed, "no other item is even looked at"
+def test_a_trial_executes_one_of_each_item_encodes_no_image_and_changes_nothing(first, tried):
+    assert tried.executed == {"prompts": 1, "text_features": 1, "suppression": 1, "evaluate": 2}
+    assert tried.items["image_features"] >= 1
+    assert tried.files == first.files
+    assert tried.params == first.params
+    said = tried.said.stdout
+    assert "carpet, 'loose fibre': 8 phrases (rules)" in said
+    assert "carpet: if 'loose fibre' were normal (nothing is changed):" in said
+    assert 'to make it so: nand add carpet "Loose fibre"' in said.replace("'", '"')
+
+
+def test_alarms_are_not_lost_without_being_asked(first, tried, refused):
+    said, files, params = refused
+    assert said.returncode == 3, said.stdout + said.stderr
+    assert re.search(r"(?m)^(april_gan|patchcore): [1-9] of 12 other anomalies lose their alarm", said.stdout)
+    assert "lost alarms: all 3 of thread" in said.stdout
+    last, stopped = said.stderr.splitlines()[-2:]
+    assert last.startswith("not added: 'loose fibre' would cost other defects their alarm") and "--yes" in last
+    assert stopped == "stopped; params.yaml is as it was"
+    assert files == first.files
+    assert params == first.params
+
+
+def test_what_was_tried_is_not_computed_again(tried, added):
+    assert added.executed == {"report": 1 + added.changed["detector"].nunique()}, "the page and its pictures"
 
 
 def test_only_the_added_lines_differ(diff):
@@ -199,13 +234,15 @@ def test_the_phrases_and_the_effect_are_shown(added):
     assert "carpet, 'loose fibre': 8 phrases (rules)" in said and "\n  carpet with a loose fibre\n" in said
     assert "carpet: 'loose fibre' is normal now" in said
     for detector in ("april_gan", "patchcore"):
-        assert re.search(rf"{detector}: alarm above [\d.]+ before, above [\d.]+ now", said)
+        assert re.search(rf"(?m)^{detector}: \d+ of 12 other|^{detector}: (no other|changes)", said)
+    assert len(re.findall(r"alarm above [\d.]+ before, above [\d.]+ now", said)) == 2
     assert len(re.findall(r"│ (?:thread|hole|color|metal) +│ +3 │ +\d │ +\d │ +\d │", said)) == 8
     assert len(re.findall(r"│ good +│ +6 │", said)) == 2
 
 
 def test_two_normalities_suppress_in_turn(project, both, effect):
-    assert both.executed == {"evaluate": 2, "report": 1}
+    drawn = both.changed["detector"].nunique()
+    assert both.executed == {"evaluate": 2, "report": 1 + drawn}, "the trial's, which the addition takes from the cache"
     rows = effect[effect["detector"] == "patchcore"].set_index("id")
     maps = [
         MapFile(project.folder / f"artifacts/{name}.npz")
@@ -214,7 +251,9 @@ def test_two_normalities_suppress_in_turn(project, both, effect):
     base, *found = [file[:] for file in maps]
     ids = list(maps[0].ids)
     np.testing.assert_allclose(rows.loc[ids, "score_before"], base.max((1, 2)))
-    left = base * np.prod([1 - one for one in found], axis=0)
+    level = np.median(rows.loc[rows["type"] == "good", "score_before"])
+    seen = torch.from_numpy(1 - np.prod([1 - one for one in found], axis=0))
+    left = final_maps(torch.from_numpy(base), seen, Rule(level=level)).numpy()
     np.testing.assert_allclose(rows.loc[ids, "score_after"], left.max((1, 2)), rtol=1e-5)
     assert set(rows.loc[rows["added"], "type"]) == {"thread"}
 
@@ -226,8 +265,10 @@ def test_the_library_says_the_same_of_all_together(project, both, effect):
     params.unlink()
     assert [text.text for text in normality.texts] == ["loose fibre", "thread"]
     base = MapFile(project.folder / "artifacts/base_maps/april_gan/carpet.npz")
-    result = normality.apply([project.folder / "data/demo" / name for name in base.ids], base[:])
     rows = effect[effect["detector"] == "april_gan"].set_index("id").loc[list(base.ids)]
+    level = float(np.median(rows.loc[rows["type"] == "good", "score_before"]))
+    images = [project.folder / "data/demo" / name for name in base.ids]
+    result = normality.apply(images, base[:], level=level)
     np.testing.assert_array_equal(result.scores_before, rows["score_before"])
     np.testing.assert_array_equal(result.scores_after, rows["score_after"])
 
@@ -248,7 +289,7 @@ def test_removing_brings_the_earlier_results_back_without_executing_an_item(adde
     assert removed.files == added.files
     assert removed.params == added.params
     assert "carpet: 'thread' is no longer normal" in removed.said.stdout
-    assert re.search(r"new alarms: .*thread|still raise an alarm: .*thread", removed.said.stdout)
+    assert len(re.findall(r"(?m)^(?:april_gan|patchcore): as before it was added$", removed.said.stdout)) == 2
 
 
 def test_dvc_has_nothing_left_to_do(project, removed):
@@ -286,7 +327,8 @@ def test_the_page_shows_the_pictures_that_lie_beside_it(project, removed):
     shown = re.findall(r'<img src="(changes/[^"]+)" width="(\d+)" height="(\d+)" loading="lazy"', page)
     assert {f"results/report/{source}" for source, *_ in shown} == removed.pictures
     for source, *size in shown:
-        assert list(Image.open(project.folder / "results/report" / source).size) == [int(side) for side in size]
+        with Image.open(project.folder / "results/report" / source) as picture:
+            assert list(picture.size) == [int(side) for side in size]
 
 
 @pytest.mark.parametrize(
@@ -329,3 +371,27 @@ def test_what_is_interrupted_leaves_the_settings(phrased, stopped):
     assert status == 130
     assert "stopped; params.yaml is as it was" in said and "Traceback" not in said
     assert params == phrased.params
+
+
+def test_every_change_is_logged_and_nothing_else(project, effect, phrased, stopped):
+    text = (project.folder / "normalities.jsonl").read_text()
+    entries = [json.loads(line) for line in text.splitlines()]
+    said = [(one["id"], one["action"], one["text"], one["group"], one["phrases"]) for one in entries]
+    assert said == [
+        (1, "add", "loose fibre", "", []),
+        (2, "add", "thread", "thread", []),
+        (3, "remove", "thread", "thread", []),
+        (4, "add", "thread", "thread", ["grey zorkly fuzz", "ball of fuzz"]),
+    ]
+    assert {one["class"] for one in entries} == {"carpet"} and {one["who"] for one in entries} == {"line 3"}
+    assert str(project.folder) not in text and "undoes" not in text
+    versions = entries[-1]["versions"]
+    assert versions["params"] == hashlib.sha256(phrased.params.encode()).hexdigest()
+    assert versions["commit"] == project.git("rev-parse", "HEAD").strip() and not versions["modified"]
+    assert versions["weights"].keys() == {"config", "vocabulary", "pretrained", "linear_layers"}
+    # The second one's effect is against the first's.
+    rows = effect[(effect["detector"] == "patchcore") & (effect["group"] == "thread")]
+    alarms = entries[1]["effect"]["patchcore"]["thread"]
+    assert alarms == {**alarms, "images": 3, "alarms_after": int(rows["alarm_after"].sum()), "added": True}
+    assert alarms["alarms_before"] == entries[0]["effect"]["patchcore"]["thread"]["alarms_after"]
+    assert entries[2]["effect"]["patchcore"]["thread"]["alarms_after"] == alarms["alarms_before"]

@@ -88,7 +88,7 @@ def test_without_a_remote_nothing_is_pulled_or_pushed_and_an_unknown_one_is_name
     assert not versions.UNPUSHED.exists()
 
 
-def test_a_commit_holds_the_settings_and_the_lock_alone(repository: Path) -> None:
+def test_a_commit_holds_the_settings_the_lock_and_the_log_alone(repository: Path) -> None:
     head = versions.git("rev-parse", "HEAD")
     versions.commit.fn("nothing changed")
     assert versions.git("rev-parse", "HEAD") == head
@@ -99,6 +99,9 @@ def test_a_commit_holds_the_settings_and_the_lock_alone(repository: Path) -> Non
     versions.tag.fn("nightly")
     assert versions.git("show", "--name-only", "--format=%s").split() == ["settings", "params.yaml"]
     assert versions.git("tag", "--points-at", "HEAD").startswith("nightly-20")
+    Path("normalities.jsonl").write_text("{}\n")
+    versions.commit.fn("log")
+    assert versions.git("show", "--name-only", "--format=%s").split() == ["log", "normalities.jsonl"]
 
 
 def test_a_program_says_whether_another_try_may_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from nand.cli.app import app
 
-COMMANDS = ["repro", "status", "list", "check", "weights", "cache info", "prompts export", "add a b", "remove a b", ""]
+COMMANDS = [
+    *("repro", "status", "list", "check", "weights", "cache info", "prompts export"),
+    *("add a b", "remove a b", "log", "undo 1", ""),
+]
 
 
 def nand(*arguments: str) -> tuple[int, str, str]:

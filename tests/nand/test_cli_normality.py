@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from nand.cli.app import app
 from nand.cli.effect import show_effect
-from nand.project.effect import changes, named
 from nand_core.config import load_params
+from nand_core.effect import changes, named
 from nand_core.operating import effect_rows
 from nand_core.settings import EvaluationSettings
 

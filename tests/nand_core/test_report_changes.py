@@ -16,7 +16,7 @@ from test_report import Page, save, save_maps
 from nand_core.decision import final_maps
 from nand_core.errors import NandError
 from nand_core.operating import EFFECT_COLUMNS, effect_table
-from nand_core.report.changes import LIMIT, SIDES, changed, render_changes
+from nand_core.report.changes import LIMIT, SIDES, against, changed, render_changes
 from nand_core.report.normalities import Described, render_normalities
 from nand_core.report.panels import ANOMALY, SUPPRESSION, coloured, levels
 from nand_core.report.strips import (
@@ -98,6 +98,20 @@ def test_which_rows_come_first_has_no_effect():
     assert changed(mixed, sizes_of(mixed), 32) == changed(EFFECT, sizes_of(EFFECT), 32)
 
 
+def test_a_trial_is_shown_against_what_holds_now():
+    held = effect_of(("hole", "a.png", False, 3, 2.0), ("hole", "b.png", False, 3, 0.1), ("hole", "x.png", False, 3, 0))
+    rows = ("hole", "a.png", False, 3, 0.7), ("hole", "b.png", False, 3, 0.4), ("thread", "a.png", True, 3, 0)
+    then = effect_of(*rows)
+    found = against(held, then.assign(threshold_after=0.8, alarm_after=False))
+    assert list(found.columns) == list(EFFECT_COLUMNS) and len(found) == 2
+    assert found[["score_before", "threshold_before", "alarm_before"]].to_numpy().tolist() == [
+        [2.0, 0.5, True], [0.1, 0.5, False],
+    ]  # fmt: skip
+    assert found["score_after"].tolist() == [0.7, 0.4] and found["alarm_kept"].tolist() == [True, False]
+    assert [one.side for one in changed(found, sizes_of(found), 32)] == ["lost"]
+    assert against(held.head(0), then) is then
+
+
 def test_nothing_changed_sides():
     assert changed(effect_table(), {}, 32) == []
     assert "No image changed sides" in render_changes("title", "lead", EFFECT.head(0), [])
@@ -129,7 +143,8 @@ def test_every_image_has_its_mark_its_scores_and_a_lazy_picture(page):
         assert one["src"].startswith("changes/%3Cb%3E%26%22it%27s%7C%60%23%3F%25/")
         assert one["src"].endswith(".webp")
     said = " ".join("".join(page.texts).split())
-    at = [said.index(mark) for mark in ("lost alarm hole", "passes now thread", "new alarm odd", "new false alarm good")]
+    marks = ("lost alarm hole", "passes now thread", "new alarm odd", "new false alarm good")
+    at = [said.index(mark) for mark in marks]
     assert at == sorted(at)
     assert "before 2 > 1 alarm · " in said and "0.5 ≤ 0.5 passes" in said and "0.4 ≤ 0.5 passes" in said
     figures = [a["class"] for tag, a in page.tags if tag == "figure"]

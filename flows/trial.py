@@ -1,0 +1,115 @@
+"""What a normality would do, before anything is written: the stages' items, none of their files."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from prefect import flow
+
+from flows.consent import ConsentNeeded
+from flows.evaluate import NORMALITIES, decision_rules, effect_specs
+from flows.examples import EXAMPLES, Reference
+from flows.features import text_vectors
+from flows.prompts import prompt_spec
+from flows.record import record_stage
+from flows.run import STATE, Run
+from flows.suppression import question, suppression_specs
+from flows.text_features import warn_of_unknown
+from nand_core.artifacts.disk import replacing
+from nand_core.artifacts.store import sha256_file
+from nand_core.asked import Asked
+from nand_core.effect import changes, comparable, too_many_lost
+from nand_core.errors import NandError
+from nand_core.normalities import Normality, current, known_groups
+from nand_core.operating import effect_table
+from nand_core.prompts.templates import sentences
+from nand_core.vlm import encoder  # noqa: F401 - needed in any case, and loaded while the server starts
+from nand_core.vlm.tokenizers import load_tokenizer
+from tasks.normalities import normalities as judge
+from tasks.prompts import prompts as make_phrases
+from tasks.suppression import suppression as draw_maps
+from tasks.text_features import TextSpec
+from tasks.text_features import text_features as encode
+from tasks.work import encoder_key
+
+TRIAL = STATE / "trial"
+EFFECT = TRIAL / "effect.parquet"
+
+
+@flow(name="trial")
+def trial(class_name: str, name: str, params: str, examples: str = str(EXAMPLES)) -> None:
+    """Write ``.nand/trial/effect.parquet``: the class's rows of ``results/normalities.parquet`` by other settings.
+
+    No file of the project changes and no test image is encoded; what is computed here is in the cache when the same
+    normality is added.
+
+    Args:
+        class_name: a class of the data set.
+        name: stem of the files that the normality would have.
+        params: settings that hold the normality.
+        examples: folder with ``<class>/<file>`` of its examples.
+    """
+    run = Run.start("trial", Path(params))
+    groups = known_groups(run.manifest)
+    held = current(run.params.prompts, groups)
+    (one,) = (one for one in held if (one.class_name, one.name) == (class_name, name))
+    maps: dict[str, Path] = {}
+    if one.apart:
+        asked = {(class_name, name): _asked(run, one) if one.asked else None}
+        specs = suppression_specs(run, asked, {(class_name, name): one}, Reference(run, Path(examples)), class_name)
+        (record,) = run.items(draw_maps, specs, stage="suppression").values()
+        maps[name] = run.work.store.path(record)
+    digest = cache(sha256_file)
+    rules = decision_rules(run, digest, class_name)
+    records = run.items(judge, effect_specs(run, rules, digest, class_name, maps), stage="evaluate")
+    effect = effect_table(*(pd.read_parquet(run.work.store.path(record)) for record in records.values()))
+    with replacing(EFFECT) as temporary:
+        effect.to_parquet(temporary, index=False)
+    for stage, counts in run.counts.items():
+        record_stage(STATE, stage, counts)
+    run.hold.close()
+
+
+def check_lost(class_name: str, limit: float) -> None:
+    """Compare what :func:`trial` found with the results.
+
+    Raises
+    ------
+    ConsentNeeded
+        When by some detector a larger share than ``limit`` of the other anomalies would lose their alarm.
+    """
+    now = pd.read_parquet(NORMALITIES)
+    rows = changes(*comparable(now[now["class"] == class_name], pd.read_parquet(EFFECT)))
+    if found := too_many_lost(rows, limit):
+        raise ConsentNeeded(f"more than {100 * limit:g} % of the other anomalies lose their alarm ({', '.join(found)})")
+
+
+def _asked(run: Run, one: Normality) -> Asked:
+    """The question about a normality's text, whose phrases are printed."""
+    specs = {"": prompt_spec(run, one.class_name, one.text, one.phrases)}
+    (record,) = run.items(make_phrases, specs, stage="prompts").values()
+    made: dict[str, Any] = json.loads(run.work.store.path(record).read_bytes())
+    describe(made)
+    warn_of_unknown(f"{one.class_name}/{one.name}", made["phrases"], load_tokenizer(run.params.encoder))
+    said = TextSpec(sentences=tuple(sentences(made["phrases"])), encoder=encoder_key(run.params.encoder))
+    (record,) = run.items(encode, {"": said}, stage="text_features").values()
+    vectors = text_vectors()
+    if (one.class_name, "", "nor") not in vectors:
+        raise NandError(f"class {one.class_name!r}: no text features yet; run 'nand repro' first")
+    vectors[one.class_name, one.name, "add"] = tuple(np.load(run.work.store.path(record), allow_pickle=False).tolist())
+    groups = known_groups(run.manifest)
+    return question(vectors, groups, run.params.suppression, (one.class_name, one.name), one)
+
+
+def describe(made: dict[str, Any]) -> None:
+    """Print a prompt set's phrases and where they come from."""
+    phrases = made["phrases"]
+    source = " ".join(str(made[key]) for key in ("provider", "model") if made[key])
+    print(f"{made['class']}, {made['group']!r}: {len(phrases)} phrases ({source})", flush=True)
+    for phrase in phrases:
+        print(f"  {phrase}", flush=True)
