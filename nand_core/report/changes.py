@@ -29,10 +29,10 @@ Side = Literal["lost", "accepted", "raised", "false", "quiet"]
 
 SIDES: dict[Side, str] = {
     "lost": "lost alarm",
-    "accepted": "passes now",
+    "accepted": "passes",
     "raised": "new alarm",
     "false": "new false alarm",
-    "quiet": "no false alarm any more",
+    "quiet": "false alarm gone",
 }
 """How an image changed sides, in the page's order.
 
