@@ -25,19 +25,19 @@ FOLDER = "changes"
 LIMIT = 5000
 """Most images of one class and detector that a page shows."""
 
-Side = Literal["lost", "accepted", "raised", "false", "quiet"]
+Side = Literal["lost", "accepted", "raised", "false", "cleared"]
 
 SIDES: dict[Side, str] = {
     "lost": "lost alarm",
     "accepted": "passes",
     "raised": "new alarm",
     "false": "new false alarm",
-    "quiet": "false alarm gone",
+    "cleared": "false alarm gone",
 }
 """How an image changed sides, in the page's order.
 
 ``lost`` and ``accepted`` are defects whose alarm went, the second those of an added group; ``raised`` are any with an
-alarm that they did not have; ``false`` and ``quiet`` are good images.
+alarm that they did not have; ``false`` and ``cleared`` are good images.
 """
 
 
@@ -132,7 +132,7 @@ def changed(
     rows = effect[effect["alarm_before"] != effect["alarm_after"]]
     good, gone = rows["type"] == "good", rows["alarm_before"].astype(bool)
     side = np.select(
-        [good & gone, good, gone & rows["added"].astype(bool), gone], ["quiet", "false", "accepted", "lost"], "raised"
+        [good & gone, good, gone & rows["added"].astype(bool), gone], ["cleared", "false", "accepted", "lost"], "raised"
     )
     order = {name: number for number, name in enumerate(SIDES)}
     rows = rows.assign(side=side, kind=rows["group"].where(rows["group"] != "", rows["type"]))

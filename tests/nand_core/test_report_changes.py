@@ -86,10 +86,10 @@ def test_lost_alarms_come_first_and_good_images_last():
         ("raised", "odd", "a.png", "april_gan"),
         ("raised", "thread", "<i>.png", "april_gan"),
         ("false", "good", "a.png", "april_gan"),
-        ("quiet", "good", "b.png", "april_gan"),
+        ("cleared", "good", "b.png", "april_gan"),
     ]
     assert {one.side for one in found} == set(SIDES)
-    assert [one.alarm_before for one in found] == [one.side in ("lost", "accepted", "quiet") for one in found]
+    assert [one.alarm_before for one in found] == [one.side in ("lost", "accepted", "cleared") for one in found]
     assert {(one.width, one.height) for one in found} == {(4 * 32 + 3 * GAP, 24)}
 
 
