@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from prefect import flow
 
-from flows.example_protocol import example_rows, protocol_free
+from flows.example_protocol import example_rows
 from flows.examples import left_out
 from flows.run import ARTIFACTS, RESULTS, Run
 from flows.scope import finish
@@ -75,7 +75,7 @@ def _protocol(run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[
                 rows=tuple(rows[ROW].to_dict("records")),
                 own=own[group],
                 wrong={text: record for text, record in own.items() if text != group},
-                settings=protocol_free(run.params.evaluation),
+                settings=run.params.evaluation.for_(detector, name),
             )
     records = run.items(judge, specs)
     answers = [json.loads(run.work.store.path(record).read_bytes()) for record in records.values()]
@@ -159,7 +159,7 @@ def effect_specs(
                 suppressions=tuple(map(digest, paths)),
                 suppression_paths=tuple(paths),
                 rule=rules[detector, name],
-                settings=protocol_free(run.params.evaluation),
+                settings=run.params.evaluation.for_(detector, name),
             )
     return specs
 

@@ -12,7 +12,7 @@ from flows.examples import Reference
 from flows.features import class_shards
 from flows.run import ARTIFACTS, Run
 from nand_core.example_protocol import drawn, example_table
-from nand_core.settings import EvaluationSettings, ExampleProtocol, Rule
+from nand_core.settings import ExampleProtocol, Rule
 from tasks.example_scores import Draw, ExampleScoresSpec, GridSpec, example_grid, example_scores
 from tasks.image_features import Shard
 
@@ -55,17 +55,12 @@ def example_rows(
                 text=digest(text),
                 text_path=text,
                 rule=rules[detector, name],
-                settings=protocol_free(run.params.evaluation),
+                settings=run.params.evaluation.for_(detector, name),
             )
     records = run.items(example_scores, specs, stage="example_scores") if specs else {}
     return example_table(
         [row for record in records.values() for row in json.loads(run.work.store.path(record).read_bytes())]
     )
-
-
-def protocol_free(settings: EvaluationSettings) -> EvaluationSettings:
-    """What judges one row: which others there are has no effect on it."""
-    return settings.model_copy(update={"examples": None})
 
 
 def _draws(

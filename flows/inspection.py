@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
 
 from flows.checkout import DVC_LOCK, head
 from flows.detector import DetectorItems
 from flows.evaluate import NORMALITIES
 from flows.examples import Reference
 from flows.features import TEXT_FEATURES, class_heads, text_vectors
-from flows.inbox.current import FIRST, check_current, current_thresholds
+from flows.inbox.current import FIRST, check_current, current_thresholds, good_scores
+from flows.inbox.drift import Drift, drift, recent
 from flows.inbox.folder import Folder, below_checkout
 from flows.inbox.judge import Held, Judge
 from flows.inbox.recorded import check_recorded
@@ -26,9 +30,11 @@ from nand_core.asked import Asked
 from nand_core.errors import NandError
 from nand_core.examples import Shown
 from nand_core.normalities import Normality, current, known_groups
+from nand_core.report.tables import markdown_table
 from tasks.examples import read_good, read_shown
 
 OPERATING = RESULTS / "operating.parquet"
+SCORES = RESULTS / "scores.parquet"
 MOST = 32
 
 
@@ -49,13 +55,14 @@ def inspection(
     place, logger = Folder(below_checkout(folder)), get_run_logger()
     if not 0 <= settle < float("inf"):
         raise NandError(f"settle: {settle} is no time to wait; give seconds, 0 or more")
-    for path in (MANIFEST, TEXT_FEATURES, NORMALITIES, OPERATING):
+    for path in (MANIFEST, TEXT_FEATURES, NORMALITIES, OPERATING, SCORES):
         if not path.is_file():
             raise NandError(f"{path}: not there yet; {FIRST}")
     run = Run.start("inspect", Path(params))
     run.hold.close()  # only what is read from the store now and then needs it
     judges = Judges(run, detector or next(iter(run.params.detectors)))
     counts = dict.fromkeys(("rows", "again", "quarantined", "left"), 0)
+    judged: dict[str, None] = {}
     with refusals(place.root), place.alone() as alone:
         if not alone:
             logger.info("inspect: another inspection is at work in %s, it takes what is there", place.root)
@@ -72,12 +79,41 @@ def inspection(
             logger.info(
                 "inspect: %s: %d rows, %d alarms, %d waiting", batch.class_name, batch.rows, batch.alarms, waiting
             )
+            judged |= dict.fromkeys([batch.class_name] if batch.rows else [])
             counts["rows"] += batch.rows
             counts["again"] += batch.again
             counts["quarantined"] += len(batch.refused)
         counts["left"] = sum(map(place.waiting, classes))
+        _tell_drift({name: _drift(place, judges, name) for name in judged})
     logger.info("inspect: %s", ", ".join(f"{count} {name}" for name, count in counts.items()))
     return counts
+
+
+def _drift(place: Folder, judges: Judges, class_name: str) -> Drift:
+    judge, evaluation = judges.of(class_name), judges.run.params.evaluation.for_(judges.name, class_name)
+    normalities = [one.text for one in judge.normalities]
+    try:
+        scores = recent(place.root / "rows" / class_name, judge.name, judge.threshold_after, normalities)
+    except NandError as error:  # of old rows; the images have theirs
+        return Drift("", (str(error),))
+    chosen = evaluation.false_alarm if evaluation.fixed is None else None
+    return drift(scores, judges.good[class_name], judge.threshold_after, chosen)
+
+
+def _tell_drift(found: Mapping[str, Drift]) -> None:
+    """In the log; and what is other than it was on Prefect's page, where the next run's log does not hide it."""
+    logger = get_run_logger()
+    for name, one in found.items():
+        if not one.warnings:
+            logger.info("inspect: %s: %s", name, one.counted)
+        for line in one.warnings:
+            logger.warning("inspect: %s: %s", name, line)
+    if rows := [[name, line] for name, one in found.items() for line in one.warnings]:
+        create_markdown_artifact(
+            markdown_table(["class", "what changed"], rows, text_columns=2),
+            key="inspect-drift",
+            description="Images of the line that are other than the threshold was set for",
+        )
 
 
 class Judges:
@@ -110,11 +146,20 @@ class Judges:
         check_recorded(run.params, detector, DVC_LOCK)
         if self.items.settings.kind == "external":
             raise NandError(f"detector: {detector!r} has saved maps alone; name one that can judge new images")
-        # Without a labelled group or a normality no threshold was ever set.
-        judged = [name for name, groups in self.groups.items() if groups or name in self.held]
-        self.thresholds = {
-            name: current_thresholds(effect, operating, detector, name, run.params.evaluation) for name in judged
-        }
+        # Without a labelled group or a normality no threshold was ever set; a fixed one needs none.
+        evaluation = run.params.evaluation
+        judged = [
+            name
+            for name, groups in self.groups.items()
+            if groups or name in self.held or evaluation.for_(detector, name).fixed is not None
+        ]
+        self.thresholds = {name: current_thresholds(effect, operating, detector, name, evaluation) for name in judged}
+        scores = _table(
+            SCORES,
+            columns=["detector", "class", "id", "type", "score_before"],
+            filters=[("detector", "==", detector), ("type", "==", "good")],
+        ).drop_duplicates(["class", "id"])  # an image is in it for each group; its score before is the same
+        self.good = {name: good_scores(effect, scores, detector, name) for name in judged}
         self.of = cache(self._judge)
 
     def _judge(self, class_name: str) -> Judge:
@@ -146,8 +191,8 @@ class Judges:
         return read_shown(*reference.sides(one), good, self.run.params.suppression.examples, self.run.work)
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path, **options: Any) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, **options)
     except (OSError, ValueError) as error:
         raise NandError(f"{path}: not readable ({error}); {FIRST}") from error

@@ -95,15 +95,19 @@ def _normalities_spec(run: Run, images: Sequence[Changed], digest: Callable[[Pat
         unknown = tuple(sorted(set(unknown_words(tokenizer, " ".join(read_json(path)["phrases"])))))
         return Held(**made, **shown, path=path, sha256=sha256_file(path), unknown=unknown)
 
+    params, groups = run.params, known_groups(run.manifest)
+    found = tuple(map(held, current(params.prompts, groups)))
+    judged = ((detector, name) for detector in params.detectors for name in sorted({one.class_name for one in found}))
     return NormalitiesSpec(
-        held=tuple(map(held, current(run.params.prompts, known_groups(run.manifest)))),
+        held=found,
         effect=digest(NORMALITIES),
         effect_path=NORMALITIES,
         changed=tuple(images),
         templates={path.name: sha256_file(path) for path in report_data_files()},
-        false_alarm=run.params.evaluation.false_alarm,
-        panel=run.params.report.panel,
-        quality=run.params.report.quality,
+        false_alarm=params.evaluation.false_alarm,
+        fixed=tuple(where for where in judged if params.evaluation.for_(*where).fixed is not None),
+        panel=params.report.panel,
+        quality=params.report.quality,
     )
 
 

@@ -17,7 +17,7 @@ from nand_core.detectors.settings import DetectorSettings
 from nand_core.errors import NandError, nearest
 from nand_core.normalities import current, known_groups
 from nand_core.prompts.settings import PromptSettings
-from nand_core.settings import EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSection
+from nand_core.settings import ANY, EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSection
 from nand_core.vlm.settings import EncoderSettings
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _yaml_problem(error: YAMLError | UnicodeDecodeError) -> str:
 
 
 def _explain(problem: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(str(part) for part in problem["loc"] if part != ANY)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {where!r}{nearest(str(problem['loc'][-1]), _siblings(problem['loc'][:-1]))}"
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
@@ -128,12 +128,12 @@ def _fields(annotation: Any) -> dict[str, Any]:
 
 
 def check_names(params: Params, manifest: pd.DataFrame) -> None:
-    """Refuse normalities of classes, and phrases for classes or texts, that there are not.
+    """Refuse normalities of classes, phrases for classes or texts, and thresholds of detectors, that there are not.
 
     Raises
     ------
     NandError
-        Naming the unknown class or group and the nearest known one.
+        Naming the unknown detector, class or group and the nearest known one.
     """
     classes = known_groups(manifest)
     added = {(made.class_name, made.text) for made in current(params.prompts, classes)}
@@ -144,3 +144,9 @@ def check_names(params: Params, manifest: pd.DataFrame) -> None:
         for group in groups:
             if group not in known:
                 raise NandError(f"prompts.explicit.{name}: unknown group {group!r}{nearest(group, known)}")
+    for detector, numbers in (params.evaluation.threshold or {}).items():
+        if detector not in params.detectors:
+            near = nearest(detector, params.detectors)
+            raise NandError(f"evaluation.threshold: unknown detector {detector!r}{near}")
+        for name in sorted(numbers.keys() - {ANY, *classes}):
+            raise NandError(f"evaluation.threshold.{detector}: unknown class {name!r}{nearest(name, classes)}")

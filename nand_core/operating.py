@@ -3,6 +3,9 @@
 A threshold is set on good test images alone and never judges an image that it was set on. Anomalies are judged
 by the threshold of all good images; each good image by that of the good images in the other folds. The good
 training images cannot set it: a memory bank holds them, and their scores lie far too low.
+
+A line that may not move its threshold brings it (``evaluation.threshold``): then it judges every image, before the
+addition as after it, and the rate of false alarms is what it is.
 """
 
 from __future__ import annotations
@@ -53,6 +56,16 @@ def threshold(good: ArrayLike, false_alarm: float) -> float:
     return float(scores[min(rank, len(scores)) - 1])
 
 
+def class_threshold(good: ArrayLike, settings: EvaluationSettings) -> float:
+    """The threshold of a class: the fixed one, or :func:`threshold` of its good images' scores.
+
+    Args:
+        good: (n,) scores, or some of them; a fixed threshold needs none.
+        settings: of the detector and class (``EvaluationSettings.for_``).
+    """
+    return threshold(good, settings.false_alarm) if settings.fixed is None else settings.fixed
+
+
 def folds(ids: Sequence[str], seed: int) -> NDArray[np.int64]:
     """The fold of every image, 0 to ``FOLDS`` - 1, by its path and the seed alone: no other image moves it."""
     digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in ids)
@@ -62,17 +75,17 @@ def folds(ids: Sequence[str], seed: int) -> NDArray[np.int64]:
 def thresholds(
     scores: ArrayLike, good: ArrayLike, ids: Sequence[str], settings: EvaluationSettings
 ) -> NDArray[np.float64]:
-    """The threshold that judges each image, (n,); nan for a good image without good ones in other folds.
+    """The threshold that judges each image, (n,); nan for a good image without good ones in other folds to set it.
 
     Args:
         scores: (n,) of a class's test images.
         good: (n,) whether the image is a good one.
         ids: (n,) paths.
-        settings: the rate of false alarms and the seed of the folds.
+        settings: as :func:`class_threshold` takes them; the seed is that of the folds.
     """
     scores, good = np.asarray(scores, dtype=np.float64), np.asarray(good, dtype=bool)
     fold = np.where(good, folds(ids, settings.seed), -1)
-    by_fold = {k: threshold(scores[good & (fold != k)], settings.false_alarm) for k in set(fold.tolist())}
+    by_fold = {k: class_threshold(scores[good & (fold != k)], settings) for k in set(fold.tolist())}
     return np.array([by_fold[k] for k in fold.tolist()], dtype=np.float64)
 
 
@@ -92,18 +105,20 @@ def operating_row(
     ``before``, ``after`` with a threshold set anew, and ``kept``: after, at the threshold from before. ``lost`` is the
     percentage of the other anomalies with an alarm before and none after, ``accepted_wrong`` that of the group's images
     that pass with the best of the wrong texts, and ``verdict`` what all that means (``nand_core.verdict``).
+    ``settings`` are those of the detector and class; with a fixed threshold ``after`` is ``kept``, and no rate chosen
+    (nan).
     """
     good = (rows["type"] == "good").to_numpy()
     own = (rows["group"] == group).to_numpy()
     other = ~good & ~own
     row: dict[str, object] = dict.fromkeys(OPERATING_COLUMNS)
     row |= {"detector": detector, "class": str(rows["class"].iloc[0]), "group": group}
-    row |= {"false_alarm": 100 * settings.false_alarm}
+    row |= {"false_alarm": 100 * settings.false_alarm if settings.fixed is None else math.nan}
     row |= {"n_good": int(good.sum()), "n_group": int(own.sum()), "n_other": int(other.sum())}
     scores = {"before": np.asarray(before), "after": np.asarray(after)}
     limits = {when: thresholds(s, good, rows["path"].tolist(), settings) for when, s in scores.items()}
     for when, s in scores.items():
-        row[f"threshold_{when}"] = threshold(s[good], settings.false_alarm)
+        row[f"threshold_{when}"] = class_threshold(s[good], settings)
     for name, (score, limit) in WHEN.items():
         alarm, known = scores[score] > limits[limit], np.isfinite(limits[limit])
         row[f"false_alarms_{name}"] = _percent(alarm[good & known])
@@ -149,6 +164,7 @@ def effect_rows(
     Args:
         added: the labelled groups among the class's normalities.
         after: (n,) scores with all of the class's normalities added.
+        settings: of the detector and class.
     """
     good = (rows["type"] == "good").to_numpy()
     values: dict[str, Any] = {

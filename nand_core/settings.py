@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -10,6 +11,11 @@ MAP_SIZE = 256
 """Side in pixels of every stored map."""
 
 Combine = Literal["mean", "sum", "max"]
+
+ANY = ""
+"""In place of a class's or detector's name: each of them."""
+
+Score = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -122,7 +128,7 @@ class RegionSettings(Settings):
             good level; between them the share grows evenly.
     """
 
-    none: float = Field(0.3, ge=0, lt=1)
+    none: float = Field(0.0, ge=0, lt=1)
     whole: float = Field(0.7, gt=0, le=1)
 
     @model_validator(mode="after")
@@ -161,6 +167,38 @@ class EvaluationSettings(Settings):
         0.01, ge=0, le=1, description="share of the other anomalies that a normality may cost their alarm"
     )
     examples: ExampleProtocol | None = Field(None, description="judge normality by example as well; null: do not")
+    threshold: dict[str, dict[str, Score]] | None = Field(
+        None, description="fixed thresholds, {DETECTOR: NUMBER} or {DETECTOR: {CLASS: NUMBER}}; null: from good images"
+    )
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _by_class(cls, value: Any) -> Any:
+        """A detector's one number is that of any class."""
+        if not isinstance(value, Mapping):
+            return value
+        return {name: one if isinstance(one, Mapping) else {ANY: one} for name, one in value.items()}
+
+    def for_(self, detector: str, class_name: str) -> EvaluationSettings:
+        """What judges one class of one detector: no other's threshold has an effect on it, nor have other tables."""
+        fixed = self.threshold or {}
+        of = fixed.get(detector, fixed.get(ANY, {}))
+        number = of.get(class_name, of.get(ANY))
+        threshold = None if number is None else {ANY: {ANY: number}}
+        return self.model_copy(update={"examples": None, "threshold": threshold})
+
+    @property
+    def fixed(self) -> float | None:
+        """The threshold that may not move; None: it is set on good images.
+
+        Raises:
+            ValueError: the settings are not those of one detector and class (:meth:`for_`).
+        """
+        if not self.threshold:
+            return None
+        if set(self.threshold) != {ANY} or set(self.threshold[ANY]) != {ANY}:
+            raise ValueError("settings of one detector and class are needed: EvaluationSettings.for_")
+        return self.threshold[ANY][ANY]
 
     def rule(self, level: float | None) -> Rule:
         """For a detector and class whose good images have this level."""

@@ -78,7 +78,10 @@ class Held(Settings):
 
 
 class NormalitiesSpec(Spec):
-    """What the page of the normalities shows, by content; ``changed`` are the images whose pictures lie beside it."""
+    """What the page of the normalities shows, by content.
+
+    ``changed`` are the images whose pictures lie beside it, ``fixed`` detector and class of fixed thresholds.
+    """
 
     unkeyed: ClassVar = frozenset({"effect_path"})
 
@@ -88,6 +91,7 @@ class NormalitiesSpec(Spec):
     changed: tuple[Changed, ...] = ()
     templates: dict[str, str]
     false_alarm: float
+    fixed: tuple[tuple[str, str], ...] = ()
     panel: int
     quality: int
 
@@ -113,5 +117,6 @@ def normalities_page(spec: NormalitiesSpec, work: Work) -> Record:
         )
         for one in spec.held
     ]
-    page = render_normalities(held, pd.read_parquet(spec.effect_path), spec.false_alarm, changed=spec.changed)
+    effect = pd.read_parquet(spec.effect_path)
+    page = render_normalities(held, effect, spec.false_alarm, spec.fixed, changed=spec.changed)
     return work.store.put(json.dumps({PAGE: page}).encode(), "json")

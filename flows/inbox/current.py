@@ -6,12 +6,14 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nand_core.decision import good_level
 from nand_core.errors import NandError
 from nand_core.normalities import Normality
-from nand_core.operating import threshold
+from nand_core.operating import class_threshold
 from nand_core.prompts.settings import PromptSettings
 from nand_core.report.inputs import read_json
 from nand_core.settings import EvaluationSettings
@@ -25,21 +27,23 @@ def current_thresholds(
     """Thresholds of a class and detector before and after the normalities that the class has, and the good level.
 
     Those of all good images (``nand_core.operating``); without normalities both are the one from before, and no level
-    is needed.
+    is needed. A fixed threshold is itself, whatever the results say.
 
     Args:
         effect: rows of ``results/normalities.parquet``.
         operating: rows of ``results/operating.parquet``.
+        settings: of all detectors and classes.
 
     Raises
     ------
     NandError
         When the results hold none, or one for another rate of false alarms.
     """
+    settings = settings.for_(detector, class_name)
     rows = effect[(effect["detector"] == detector) & (effect["class"] == class_name)]
-    if len(rows):
+    if len(rows) or settings.fixed is not None:
         good = rows[rows["type"] == "good"]
-        before, after = (threshold(good[f"score_{when}"], settings.false_alarm) for when in ("before", "after"))
+        before, after = (class_threshold(good[f"score_{when}"], settings) for when in ("before", "after"))
         level = good_level(good["score_before"])
     else:
         rows = operating[(operating["detector"] == detector) & (operating["class"] == class_name)]
@@ -49,6 +53,20 @@ def current_thresholds(
     if math.isnan(before):
         raise NandError(f"results: no threshold of {detector} for {class_name} there; {FIRST}")
     return before, after, level
+
+
+def good_scores(effect: pd.DataFrame, scores: pd.DataFrame, detector: str, class_name: str) -> NDArray[np.float64]:
+    """(n,) scores of a class's good test images with the normalities that the class has; none where none is known.
+
+    Args:
+        effect: rows of ``results/normalities.parquet``.
+        scores: rows of ``results/scores.parquet``, each image once.
+    """
+    for table, column in ((effect, "score_after"), (scores, "score_before")):
+        rows = table[(table["detector"] == detector) & (table["class"] == class_name)]
+        if len(rows):
+            return rows.loc[rows["type"] == "good", column].to_numpy(dtype=np.float64)
+    return np.empty(0)
 
 
 def check_current(

@@ -62,12 +62,29 @@ def newest_ids(folder: Path) -> set[str]:
         When it is not readable.
     """
     path = newest(folder)
-    if path is None:
-        return set()
+    return {row["id"] for row in _read(path, ["id"])} if path else set()
+
+
+def backwards(folder: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows from the newest on, back to the first part that was moved away; one part at a time is read.
+
+    Raises
+    ------
+    NandError
+        When a part is not readable.
+    """
+    path = newest(folder)
+    while path is not None and path.exists():
+        yield from reversed(_read(path, columns))
+        path = folder / f"{int(path.stem) - 1:08}.parquet"
+
+
+def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     try:
-        return set(pq.read_table(path, columns=["id"])["id"].to_pylist())
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
     except (OSError, pa.ArrowException, KeyError) as error:
-        raise NandError(f"{path}: not a readable part of rows ({error}); move it out of {folder}") from error
+        raise NandError(f"{path}: not a readable part of rows ({error}); move it out of {path.parent}") from error
+    return rows
 
 
 @contextmanager

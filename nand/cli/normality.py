@@ -110,7 +110,7 @@ def look(
     with _carried_out():
         change, effect = trial(class_name, plan)
     print(f"{class_name}: if {change.normality.text!r} were normal (nothing is changed):")
-    show_effect(Console(), effect, _evaluation(), added=True, group=change.normality.group)
+    show_effect(Console(), change.normality, effect, _evaluation(), added=True)
     said = " ".join(shlex.quote(word) for word in sys.argv[2:])
     print(f"to make it so: nand add {said}")
 
@@ -133,7 +133,7 @@ def _addition(
 
 def _agree(change: Change, effect: Effect) -> bool:
     """Show what would be lost and ask; without a terminal nobody is there to answer."""
-    show_effect(Console(), effect, _evaluation(), added=True, group=change.normality.group)
+    show_effect(Console(), change.normality, effect, _evaluation(), added=True)
     text = change.normality.text
     if not sys.stdin.isatty():
         print(
@@ -279,7 +279,7 @@ def _change(
     print(f"{class_name}: {change.normality.text!r} {verb}{f' ({counts})' if counts else ''}")
     if change.tests:
         print(f"left out of what is counted, as examples of it: {change.tests} of the test images")
-    show_effect(Console(), effect, _evaluation(), added=change.added, group=change.normality.group)
+    show_effect(Console(), change.normality, effect, _evaluation(), added=change.added)
     if change.added and change.normality.group and not counts:  # its own figures are those of the text alone
         _show_auroc(change.normality)
     print("every image: results/normalities.parquet    report: results/report/normalities.html")

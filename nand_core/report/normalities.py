@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,29 +46,45 @@ class Described:
 
 
 def render_normalities(
-    held: Sequence[Described], effect: pd.DataFrame, false_alarm: float, *, changed: Sequence[Changed] = ()
+    held: Sequence[Described],
+    effect: pd.DataFrame,
+    false_alarm: float,
+    fixed: Collection[tuple[str, str]] = (),
+    *,
+    changed: Sequence[Changed] = (),
 ) -> str:
     """The page as HTML; every text in it is escaped.
 
     Args:
         held: all normalities that hold now.
         effect: ``results/normalities.parquet``.
-        false_alarm: the rate that the thresholds were set for, 0 to 1.
+        false_alarm: the rate that thresholds were set for, 0 to 1.
+        fixed: detector and class where the threshold was given instead.
         changed: the images that changed sides; their pictures are to lie beside the page.
     """
-    classes = [
+    classes: list[dict[str, Any]] = [
         {
             "name": name,
             "normalities": [_described(one) for one in held if one.class_name == name],
-            "detectors": _detectors(effect[effect["class"] == name]),
+            "detectors": _detectors(effect[effect["class"] == name], {of for of, one in fixed if one == name}),
             "changes": gallery(
                 [one for one in changed if one.class_name == name], effect[effect["class"] == name], f"c{number}"
             ),
         }
         for number, name in enumerate(sorted({one.class_name for one in held}))
     ]
-    template = environment().get_template("normalities.html.j2")
-    return template.render(classes=classes, false_alarm=100 * false_alarm, **shared())
+    given = {one["fixed"] for found in classes for one in found["detectors"]}
+    return (
+        environment()
+        .get_template("normalities.html.j2")
+        .render(
+            classes=classes,
+            false_alarm=100 * false_alarm,
+            some_fixed=True in given,
+            all_fixed=given == {True},
+            **shared(),
+        )
+    )
 
 
 def _described(one: Described) -> dict[str, Any]:
@@ -84,11 +100,12 @@ def _described(one: Described) -> dict[str, Any]:
     }
 
 
-def _detectors(effect: pd.DataFrame) -> list[dict[str, Any]]:
+def _detectors(effect: pd.DataFrame, fixed: Collection[str]) -> list[dict[str, Any]]:
     summary = effect_summary(effect) if len(effect) else effect
     return [
         {
             "name": name,
+            "fixed": name in fixed,
             "kinds": summary[summary["detector"] == name].to_dict("records"),
             "images": images.sort_values("id").to_dict("records"),
         }

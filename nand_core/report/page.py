@@ -88,6 +88,8 @@ def render_page(inputs: ReportInputs, settings: ReportSettings) -> str:
         worse=-WORSE,
         axis=Axis.over(auroc),
         detectors=detectors,
+        some_fixed=any(d["fixed"] for d in detectors),
+        all_fixed=all(len(d["fixed"]) == len(d["classes"]) for d in detectors),
         by_example=_examples(inputs.examples),
         against_paper=any(d["mean"].paper for d in detectors),
         prompts=_prompts(inputs),
@@ -122,6 +124,7 @@ def _detectors(inputs: ReportInputs, auroc: pd.DataFrame) -> list[dict[str, Any]
                 "counts": {verdict: verdicts.count(verdict) for verdict in ("better", "same", "worse")},
                 "classes": classes,
                 "point": points.means(name),
+                "fixed": [c for c in groups if inputs.evaluation.for_(name, str(c)).fixed is not None],
                 "against_paper": any(row.paper for c in classes for row in c["groups"]),
             }
         )

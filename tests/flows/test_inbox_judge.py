@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from flows.inbox.current import check_current, current_thresholds
+from flows.inbox.current import check_current, current_thresholds, good_scores
 from flows.inbox.judge import Batch, Held, Judge
 from flows.inbox.overlay import OUTLINE, overlay
 from nand_core.asked import Asked
@@ -135,6 +135,26 @@ def test_thresholds_are_those_that_judge_the_anomalies():
     expected = anomaly["threshold_before"], anomaly["threshold_after"], float(np.median(SCORES[0][:20]))
     assert current_thresholds(EFFECT, OPERATING[:0], "red", "carpet", EVALUATION) == expected
     assert current_thresholds(EFFECT[:0], OPERATING, "red", "carpet", EVALUATION) == (expected[0], expected[0], None)
+
+
+def test_a_fixed_threshold_is_that_of_the_settings_whatever_the_results_say():
+    fixed = EVALUATION.model_copy(update={"threshold": {"red": {"carpet": 7.5}}})
+    for effect, operating in ((EFFECT, OPERATING), (EFFECT[:0], OPERATING), (EFFECT[:0], OPERATING[:0])):
+        assert current_thresholds(effect, operating, "red", "carpet", fixed)[:2] == (7.5, 7.5)
+    with pytest.raises(NandError, match="no threshold of red for wood there"):
+        current_thresholds(EFFECT, OPERATING, "red", "wood", fixed)
+    # And what was made with one says nothing about a rate.
+    made = pd.DataFrame([operating_row("red", TESTS, "thread", *SCORES, fixed.for_("red", "carpet"))])
+    with pytest.raises(NandError, match="no threshold of red for carpet there"):
+        current_thresholds(EFFECT[:0], made, "red", "carpet", EVALUATION)
+
+
+def test_good_scores_are_those_with_what_holds_now():
+    scores = pd.DataFrame({"detector": "red", "class": "carpet", "id": TESTS["path"], "type": TESTS["type"]})
+    scores = scores.assign(score_before=SCORES[0])
+    assert sorted(good_scores(EFFECT, scores, "red", "carpet")) == sorted(SCORES[1][:20])
+    assert sorted(good_scores(EFFECT[:0], scores, "red", "carpet")) == sorted(SCORES[0][:20])
+    assert len(good_scores(EFFECT, scores, "red", "wood")) == len(good_scores(EFFECT, scores, "blue", "carpet")) == 0
 
 
 @pytest.mark.parametrize(

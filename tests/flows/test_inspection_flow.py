@@ -24,6 +24,8 @@ from nand.project.server import local_server
 
 IMAGES = 300
 LONG_AGO = 1_000_000_000
+FIXED = 110.0
+"""Between the scores of the liquids and the scratches."""
 SETTLE = "600"
 """Longer than these tests take: complete is what a line dates back to ``LONG_AGO``."""
 
@@ -34,8 +36,9 @@ def inspection(folder: str = "inspection", detector: str = "") -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Iterator[Project]:
-    """Results with two normalities of one class."""
+    """Results with two normalities of one class; one detector's threshold of the other class is fixed."""
     made = Project(tmp_path_factory.mktemp("project"), json.loads(json.dumps(PARAMS)))
+    made.params["evaluation"]["threshold"] = {"patchcore": {"wood": FIXED}}
     made.params["prompts"]["normalities"] = {"carpet": ["thread", "loose fibre"]}
     made.params["run"] = {"shard": 8}
     made.create()
@@ -195,7 +198,14 @@ def test_a_detector_out_of_the_cache_gives_the_pipelines_scores(project, outcome
             good[class_name, name] = path
     said = ends(project, "inspection/two", "patchcore")
     assert "inspect: 1 of 1 items (1 from the cache)" in said and "(0 from the cache)" not in said
-    same_scores(project, pd.read_parquet(project.folder / "inspection/two/rows"), "patchcore", good)
+    rows = pd.read_parquet(project.folder / "inspection/two/rows")
+    same_scores(project, rows, "patchcore", good)
+    rows = rows[rows["class"] == "wood"]
+    assert set(rows["threshold_before"]) == set(rows["threshold_after"]) == {FIXED}
+    assert rows["alarm_before"].any() and not rows["alarm_before"].all()
+    counted = f"inspect: wood: {rows['alarm_after'].sum()} of the last {len(rows)} images"
+    assert re.search(rf"{counted} raises? an alarm .* good test images gave ", said)
+    assert re.search(r"inspect: carpet: \d+ of the last \d+ images raises? .* good ones were to give 20 %", said)
 
 
 def same_scores(project: Project, rows: pd.DataFrame, detector: str, sources: dict[tuple[str, str], Path]) -> None:

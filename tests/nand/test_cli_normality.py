@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from typer.testing import CliRunner
 
 from nand.cli.app import app
 from nand.cli.effect import show_effect
+from nand.project.change import Effect
 from nand_core.config import load_params
-from nand_core.effect import changes, named
+from nand_core.effect import changes, named, too_many_lost
+from nand_core.normalities import Normality
 from nand_core.operating import effect_rows
 from nand_core.settings import EvaluationSettings
 
@@ -94,9 +97,14 @@ def effect(added: list[str], factor: float) -> pd.DataFrame:
     return effect_rows("a", manifest, added, before, after, EvaluationSettings(false_alarm=0.05))
 
 
-def shown(*arguments) -> str:
+THREAD = Normality("carpet", "thread", "thread", (), "thread")
+FUZZ = Normality("carpet", "fuzz", "", (), "fuzz")
+
+
+def shown(before: pd.DataFrame, after: pd.DataFrame, *, added: bool = True, one: Normality = THREAD, **more) -> str:
     out = io.StringIO()
-    show_effect(Console(file=out, width=120), *arguments)
+    settings = EvaluationSettings(**more)
+    show_effect(Console(file=out, width=120), one, Effect(before, after), settings, added=added)
     return out.getvalue()
 
 
@@ -105,10 +113,37 @@ def test_the_effect_of_the_first_normality():
     found = changes(none, now).set_index("id")
     assert found.loc["carpet/test/thread/000.png", ["before", "after", "kept"]].tolist() == [True, False, False]
     assert found.loc["carpet/test/thread/002.png", ["before", "after", "kept"]].tolist() == [True, True, True]
-    said = shown(none, now, True)
-    assert "a: alarm above 1 before, above 1 now" in said and "now, threshold kept" in said
+    said = shown(none, now)
+    assert said.startswith("a: helps: 2 of 3 of thread pass (0 before); no other alarm is lost\n")
+    assert "alarm above 1 before, above 1 now" in said and "now, threshold kept" in said
     assert "pass now: thread 000 001" in said.replace("002", "")
     assert "still raise an alarm: all 3 of hole, thread 002" in said
+    assert "lost alarms:" not in said
+
+
+def test_whose_alarm_a_free_text_takes_is_not_known():
+    none, now = effect([], 1).head(0), effect([], 0.3)
+    said = shown(none, now, one=FUZZ)
+    assert said.startswith("a: 2 of 6 other anomalies lose their alarm\n")
+    assert "lost alarms: thread 000 001" in said and "pass now" not in said
+    rows = changes(none, now)
+    assert too_many_lost(rows, 0.01) == ["a"]
+    assert too_many_lost(rows, 0.34) == []
+    assert too_many_lost(changes(none, effect(["thread"], 0.3)), 0.0) == []
+
+
+def test_what_changes_no_image_says_so():
+    none, now = effect([], 1).head(0), effect([], 1)
+    assert shown(none, now, one=FUZZ).startswith("a: changes no image\n")
+    assert shown(none, effect(["thread"], 1)).startswith("a: no effect: changes no image\n")
+
+
+def test_other_defects_that_lose_their_alarm_are_the_verdict():
+    none, now = effect([], 1).head(0), effect(["hole"], 0.3)
+    hole = replace(THREAD, text="hole", group="hole", name="hole")
+    assert shown(none, now, one=hole).startswith(
+        "a: harms: 0 of 3 of hole pass (0 before); 2 of 3 other anomalies lose their alarm\n"
+    )
 
 
 def test_the_effect_of_a_second_normality_is_told_from_the_first():
@@ -116,13 +151,20 @@ def test_the_effect_of_a_second_normality_is_told_from_the_first():
     found = changes(one, two).set_index("id")
     assert found.loc["carpet/test/thread/000.png", ["before", "after"]].tolist() == [False, False]
     assert found.loc["carpet/test/thread/002.png", ["before", "after"]].tolist() == [True, False]
-    assert "pass now: thread 002" in shown(one, two, True)
+    assert "pass now: thread 002" in shown(one, two)
 
 
 def test_the_effect_of_removing_the_last():
     one, none = effect(["thread"], 0.3), effect([], 1).head(0)
-    said = shown(one, none, False)
+    said = shown(one, none, added=False)
     assert "new alarms: thread 000 001" in said and "threshold kept" not in said
+
+
+def test_a_fixed_threshold_is_not_called_moved():
+    one, two = effect(["thread"], 0.3), effect(["hole", "thread"], 0.2)
+    said = shown(one, two, threshold={"a": 1})
+    assert "alarm above the fixed threshold, 1" in said and "threshold kept" not in said
+    assert shown(one, two, threshold={"b": 1}) == shown(one, two)
 
 
 def test_long_lists_are_cut():

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from nand_core.config import check_names, load_params
 from nand_core.errors import NandError
-from nand_core.settings import ExampleProtocol, SuppressionSection
+from nand_core.settings import EvaluationSettings, ExampleProtocol, SuppressionSection
 from nand_core.vlm.settings import EMBEDDED, AdaptSettings, EncoderSettings
 
 ROOT = Path(__file__).parents[2]
@@ -171,6 +171,11 @@ def test_a_detector_name_that_cannot_name_a_file(refused, name):
         ("dataset.kind", "dmo", "dataset.kind: Input should be 'demo', 'folder', 'mvtec_ad' or 'visa' (got 'dmo')"),
         ("detectors", {}, "detectors: Dictionary should have at least 1 item"),
         ("dataset", {}, "dataset.root: Field required"),
+        ("evaluation.threshold", {"april_gan": -1}, "threshold.april_gan: Input should be greater than or equal to 0"),
+        ("evaluation.threshold", {"april_gan": float("inf")}, "threshold.april_gan: Input should be a finite number"),
+        ("evaluation.threshold", {"april_gan": {"carpet": None}}, "april_gan.carpet: Input should be a valid number"),
+        ("evaluation.threshold", {"april_gan": None}, "threshold.april_gan: Input should be a valid number (got None)"),
+        ("evaluation.threshold", 0.5, "evaluation.threshold: Input should be a valid dictionary (got 0.5)"),
     ],
 )
 def test_a_bad_value_is_named(refused, place, value, message):
@@ -220,14 +225,58 @@ def test_a_file_that_cannot_be_read(tmp_path):
         load_params(tmp_path / "bytes.yaml")
 
 
-def with_phrases(tmp_path, explicit: dict) -> Any:
+def loaded(tmp_path, **sections: Any) -> Any:
     with (tmp_path / "params.yaml").open("w") as file:
-        YAML(typ="safe").dump({**GOOD, "prompts": {"explicit": explicit}}, file)
+        YAML(typ="safe").dump({**GOOD, **sections}, file)
     return load_params(tmp_path / "params.yaml")
 
 
+def with_phrases(tmp_path, explicit: dict) -> Any:
+    return loaded(tmp_path, prompts={"explicit": explicit})
+
+
+MANIFEST = pd.DataFrame({"class": ["carpet", "carpet", "wood"], "group": ["", "thread", "knot"]})
+
+
+@pytest.mark.parametrize(
+    ("threshold", "message"),
+    [
+        ({"april_gna": 1}, r"evaluation.threshold: unknown detector 'april_gna'; .*'april_gan'\? \(known: april_gan, "),
+        ({"": 1}, "evaluation.threshold: unknown detector ''"),
+        ({"encoder": {"wod": 1}}, r"threshold.encoder: unknown class 'wod'; .*'wood'\? \(known: carpet, wood"),
+    ],
+)
+def test_thresholds_for_unknown_names(tmp_path, threshold, message):
+    check_names(loaded(tmp_path, evaluation={"threshold": {"april_gan": 0, "encoder": {"wood": 2}}}), MANIFEST)
+    with pytest.raises(NandError, match=message):
+        check_names(loaded(tmp_path, evaluation={"threshold": threshold}), MANIFEST)
+
+
+def test_a_threshold_is_of_one_detector_and_of_one_class_or_of_all(tmp_path):
+    settings = loaded(tmp_path, evaluation={"threshold": {"april_gan": 3, "encoder": {"wood": 0.5}}}).evaluation
+    wanted = {("april_gan", "wood"): 3, ("april_gan", "carpet"): 3, ("encoder", "wood"): 0.5}
+    wanted["encoder", "carpet"] = None
+    assert {where: settings.for_(*where).fixed for where in wanted} == wanted
+    with pytest.raises(ValueError, match="of one detector and class"):
+        assert settings.fixed
+    for where in wanted:
+        one = settings.for_(*where)
+        assert one.for_("any", "other") == one == EvaluationSettings.model_validate(one.model_dump(mode="json"))
+    assert EvaluationSettings().fixed is None
+
+
+def test_what_judges_one_detector_and_class_knows_no_other(tmp_path):
+    """It is part of an item's key."""
+    plain = EvaluationSettings()
+    other = EvaluationSettings(threshold={"encoder": 3, "april_gan": {"wood": 2}}, examples=ExampleProtocol())
+    assert other.for_("april_gan", "carpet") == plain.for_("april_gan", "carpet") == plain
+    one, all_of_it = ({"april_gan": one} for one in ({"wood": 2, "carpet": 5}, 5))
+    both = [EvaluationSettings(threshold=given).for_("april_gan", "carpet") for given in (one, all_of_it)]
+    assert both[0] == both[1] != plain
+
+
 def test_phrases_for_unknown_names(tmp_path):
-    manifest = pd.DataFrame({"class": ["carpet", "carpet", "wood"], "group": ["", "thread", "knot"]})
+    manifest = MANIFEST
     check_names(with_phrases(tmp_path, {"carpet": {"thread": ["loose thread on carpet"]}}), manifest)
     with pytest.raises(NandError, match=r"unknown class 'carpett'; did you mean 'carpet'\? \(known: carpet, wood\)"):
         check_names(with_phrases(tmp_path, {"carpett": {"thread": ["loose thread on carpet"]}}), manifest)

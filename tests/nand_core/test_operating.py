@@ -14,6 +14,8 @@ from nand_core.operating import (
     EFFECT_COLUMNS,
     FOLDS,
     OPERATING_COLUMNS,
+    WHEN,
+    class_threshold,
     effect_rows,
     effect_summary,
     effect_table,
@@ -148,3 +150,38 @@ def test_the_effect_of_all_normalities_image_by_image():
 
 def test_the_effects_table_has_its_types_without_rows():
     assert {name: str(kind) for name, kind in effect_table().dtypes.items()} == EFFECT_COLUMNS
+
+
+FIXED = EvaluationSettings(false_alarm=0.1, threshold={"a": 20}).for_("a", "carpet")
+
+
+def test_a_fixed_threshold_is_the_same_for_every_image_and_needs_no_good_one():
+    scores, good, ids = [1.0, 30.0, 25.0], [True, False, True], ["a.png", "b.png", "c.png"]
+    assert thresholds(scores, good, ids, FIXED).tolist() == [20, 20, 20]
+    assert class_threshold([], FIXED) == 20 and math.isnan(class_threshold([], SETTINGS))
+    assert class_threshold(range(40), SETTINGS) == threshold(range(40), 0.1) == 36
+
+
+def test_with_a_fixed_threshold_false_alarms_are_what_they_are():
+    rows = manifest_of({"good": 40, "thread": 4, "hole": 4, "odd": 2})
+    before = np.r_[np.arange(40.0), [50, 51, 52, 10], [60, 61, 12, 13], [70, 5]]
+    after = np.r_[np.arange(40.0) / 2, [1, 2, 30, 4], [60, 61, 12, 3], [70, 2]]
+    row = operating_row("a", rows, "thread", before, after, FIXED)
+    assert list(row) == OPERATING_COLUMNS and math.isnan(row["false_alarm"])
+    assert row["threshold_before"] == row["threshold_after"] == 20
+    assert [row[f"false_alarms_{when}"] for when in WHEN] == [100 * 19 / 40, 0, 0]
+    assert [row[f"accepted_{when}"] for when in WHEN] == [25, 75, 75]
+    assert [row[f"retained_{when}"] for when in WHEN] == [50, 50, 50]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(SCORES, st.floats(0, 1)), min_size=3, max_size=20), SCORES)
+def test_with_a_fixed_threshold_an_addition_gives_no_image_an_alarm(images, number):
+    """It judges A_final as it judged A: suppressing lowers scores and leaves alone what it does not reach."""
+    rows = manifest_of({"good": 1, "thread": 1, "odd": len(images) - 2})
+    before, left = map(np.array, zip(*images, strict=True))
+    one = EvaluationSettings(threshold={"a": number}).for_("a", "carpet")
+    found = effect_rows("a", rows, ["thread"], before, before * left, one)
+    assert set(found["threshold_before"]) == set(found["threshold_after"]) == {number}
+    assert (found["alarm_after"] == found["alarm_kept"]).all()
+    assert (found["alarm_before"] | ~found["alarm_after"]).all()

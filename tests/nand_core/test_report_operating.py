@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
@@ -59,6 +60,24 @@ def test_a_detectors_operating_point_is_told_in_a_sentence(run):
     assert text.count("With the threshold left as it was before: accepted") == 2
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_fixed_threshold_is_called_one(run, everywhere):
+    first, other = DETECTORS
+    one = dict.fromkeys(CLASSES, 2.5) if everywhere else {"carpet": 2.5}
+    threshold = {first: one, other: 3} if everywhere else {first: one}
+    inputs = dataclasses.replace(run[0], evaluation=EvaluationSettings(threshold=threshold))
+    page = Page(render_report(inputs, SETTINGS.model_copy(update={"gallery": 0}))["report/index.html"])
+    text = " ".join(" ".join(page.texts).split())
+    assert not page.open and "A fixed threshold is one that the settings give" in text
+    assert text.count("At the fixed threshold, before → after") == (2 if everywhere else 0)
+    kept = text.count("With the threshold left as it was before: accepted")
+    if everywhere:
+        assert "% false alarms" not in text and "set on the good test images" not in text and kept == 0
+    else:
+        assert "At the threshold for 5 % false alarms, a fixed one for carpet, before → after" in text
+        assert "Any other threshold on the score is set on the good test images" in text and kept == 2
+
+
 def test_the_tables_have_them_too(run):
     for detector in DETECTORS:
         header, _, *rows = run[1][f"tables/{detector}.md"].splitlines()
@@ -104,6 +123,25 @@ def test_the_page_of_what_is_normal_now(effect):
     assert sum(len(table) - 1 for table in every) == len(effect)
     targets = [a[key] for _, a in page.tags for key in ("src", "href") if key in a]
     assert all(target.startswith(("#", "data:")) or target == "index.html" for target in targets)
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_the_page_of_normalities_calls_a_fixed_threshold_one(run, everywhere):
+    rows = run[0].manifest[run[0].manifest["class"] == "carpet"]
+    before, settings = np.arange(len(rows), dtype=float), EvaluationSettings(threshold={DETECTORS[0]: 2.5})
+    judged = DETECTORS[:1] if everywhere else DETECTORS
+    table = effect_table(
+        *(effect_rows(one, rows, ["cut"], before, before / 2, settings.for_(one, "carpet")) for one in judged)
+    )
+    held = [Described("carpet", "cut", "cut", None)]
+    page = Page(render_normalities(held, table, 0.05, [(DETECTORS[0], "carpet"), (DETECTORS[1], "other")]))
+    text = " ".join(" ".join(page.texts).split())
+    assert not page.open and text.count("Its threshold is fixed at 2.5.") == 1
+    assert ("Other thresholds are set on good test images" in text) is not everywhere
+    assert ("at most 5 % of new good images" in text) is not everywhere
+    heads = [page.cells(i)[0] for i in range(len(page.tables))]
+    kinds = ["at the threshold from before" in head for head in heads if head[0] == "images of"]
+    assert kinds == ([False] if everywhere else [False, True])
 
 
 def test_the_page_without_a_normality_says_how_to_add_one():
