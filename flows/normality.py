@@ -10,7 +10,7 @@ from flows.prompts import prompts
 from flows.report import report
 from flows.suppression import suppression
 from flows.text_features import text_features
-from flows.trial import check_lost, trial
+from flows.trial import try_first
 
 
 @flow(name="normality")
@@ -32,8 +32,7 @@ def normality(class_name: str, name: str = "", params: str = "params.yaml", limi
         When it costs more; nothing is written then.
     """
     if name:
-        trial.fn(class_name, name, params)
-        check_lost(class_name, limit)
+        try_first(class_name, name, params, limit)
     examples.fn(params)
     prompts.fn(params, class_name)
     for stage in (text_features, suppression, evaluate, report):

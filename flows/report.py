@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
+import pandas as pd
 from prefect import flow
 
-from flows.evaluate import NORMALITIES
+from flows.changes import changed_images, draw, write_page
+from flows.evaluate import NORMALITIES, decision_rules, effect_specs
 from flows.examples import EXAMPLES
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run
 from flows.scope import finish
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import Record, sha256_file
 from nand_core.normalities import Normality, current, known_groups
+from nand_core.report.changes import Changed
 from nand_core.report.inputs import read_json, report_data_files
+from nand_core.report.normalities import PAGE
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
@@ -35,23 +41,37 @@ GENERATED_MODEL = (
 def report(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``results/report/``, ``results/tables/*.md`` and ``results/plots/*.csv``.
 
-    With a class named, the page of the normalities alone: the others show the protocol.
+    With a class named, the page of the normalities and the class's pictures beside it alone: the others show the
+    protocol.
     """
     run = Run.start("report", Path(params))
-    spec = _normalities_spec(run)
-    files = _texts(run, run.items(normalities_page, {"page": spec})["page"])
-    if class_name is None:
-        files |= _texts(run, run.items(render, {"report": _report_spec(run)})["report"])
+    digest = cache(sha256_file)
+    images = changed_images(run, pd.read_parquet(NORMALITIES))
+    own = [one for one in images if class_name in (None, one.class_name)]
+    pictures = _pictures(run, own, digest, class_name)
+    page = _texts(run, run.items(normalities_page, {"page": _normalities_spec(run, images, digest)})["page"])[PAGE]
+    files = {} if class_name is not None else _texts(run, run.items(render, {"report": _report_spec(run)})["report"])
     with run.writing():
         for name, text in files.items():
             with replacing(RESULTS / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
+        kept = write_page(run, RESULTS / PAGE, page, pictures, class_name)
+        kept |= {RESULTS / name for name in (*files, PAGE)}
         if class_name is None:
             for folder in {Path(name).parts[0] for name in files}:
                 for path in (RESULTS / folder).rglob("*"):
-                    if path.is_file() and path.relative_to(RESULTS).as_posix() not in files:
+                    if path.is_file() and path not in kept:
                         path.unlink()
     finish(run, class_name)
+
+
+def _pictures(
+    run: Run, images: Sequence[Changed], digest: Callable[[Path], str], class_name: str | None
+) -> dict[tuple[str, str], Record]:
+    """Their archives, by class and detector."""
+    if not images:  # nothing is normal now, as in the beginning
+        return {}
+    return draw(run, images, effect_specs(run, decision_rules(run, digest, class_name), digest, class_name))
 
 
 def _texts(run: Run, record: Record) -> dict[str, str]:
@@ -59,7 +79,7 @@ def _texts(run: Run, record: Record) -> dict[str, str]:
     return texts
 
 
-def _normalities_spec(run: Run) -> NormalitiesSpec:
+def _normalities_spec(run: Run, images: Sequence[Changed], digest: Callable[[Path], str]) -> NormalitiesSpec:
     tokenizer = load_tokenizer(run.params.encoder)
 
     def held(normality: Normality) -> Held:
@@ -80,8 +100,9 @@ def _normalities_spec(run: Run) -> NormalitiesSpec:
     judged = ((detector, name) for detector in params.detectors for name in sorted({one.class_name for one in found}))
     return NormalitiesSpec(
         held=found,
-        effect=sha256_file(NORMALITIES),
+        effect=digest(NORMALITIES),
         effect_path=NORMALITIES,
+        changed=tuple(images),
         templates={path.name: sha256_file(path) for path in report_data_files()},
         false_alarm=params.evaluation.false_alarm,
         fixed=tuple(where for where in judged if params.evaluation.for_(*where).fixed is not None),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from prefect import flow
 
+from flows.changes import changed_images, draw, write_page
 from flows.consent import ConsentNeeded
 from flows.evaluate import NORMALITIES, decision_rules, effect_specs
 from flows.examples import EXAMPLES, Reference
@@ -28,8 +29,10 @@ from nand_core.errors import NandError
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import effect_table
 from nand_core.prompts.templates import sentences
+from nand_core.report.changes import against, render_changes
 from nand_core.vlm import encoder  # noqa: F401 - needed in any case, and loaded while the server starts
 from nand_core.vlm.tokenizers import load_tokenizer
+from tasks.normalities import EffectSpec
 from tasks.normalities import normalities as judge
 from tasks.prompts import prompts as make_phrases
 from tasks.suppression import suppression as draw_maps
@@ -38,15 +41,12 @@ from tasks.text_features import text_features as encode
 from tasks.work import encoder_key
 
 TRIAL = STATE / "trial"
-EFFECT = TRIAL / "effect.parquet"
+EFFECT, PAGE = TRIAL / "effect.parquet", TRIAL / "index.html"
 
 
 @flow(name="trial")
-def trial(class_name: str, name: str, params: str, examples: str = str(EXAMPLES)) -> None:
-    """Write ``.nand/trial/effect.parquet``: the class's rows of ``results/normalities.parquet`` by other settings.
-
-    No file of the project changes and no test image is encoded; what is computed here is in the cache when the same
-    normality is added.
+def trial(class_name: str, name: str, params: str, examples: str) -> None:
+    """Show what a normality would do: ``.nand/trial/index.html``, and beside it what :func:`tried` writes.
 
     Args:
         class_name: a class of the data set.
@@ -55,38 +55,68 @@ def trial(class_name: str, name: str, params: str, examples: str = str(EXAMPLES)
         examples: folder with ``<class>/<file>`` of its examples.
     """
     run = Run.start("trial", Path(params))
-    groups = known_groups(run.manifest)
-    held = current(run.params.prompts, groups)
-    (one,) = (one for one in held if (one.class_name, one.name) == (class_name, name))
-    maps: dict[str, Path] = {}
-    if one.apart:
-        asked = {(class_name, name): _asked(run, one) if one.asked else None}
-        specs = suppression_specs(run, asked, {(class_name, name): one}, Reference(run, Path(examples)), class_name)
-        (record,) = run.items(draw_maps, specs, stage="suppression").values()
-        maps[name] = run.work.store.path(record)
-    digest = cache(sha256_file)
-    rules = decision_rules(run, digest, class_name)
-    records = run.items(judge, effect_specs(run, rules, digest, class_name, maps), stage="evaluate")
-    effect = effect_table(*(pd.read_parquet(run.work.store.path(record)) for record in records.values()))
-    with replacing(EFFECT) as temporary:
-        effect.to_parquet(temporary, index=False)
-    for stage, counts in run.counts.items():
-        record_stage(STATE, stage, counts)
-    run.hold.close()
+    one = _normality(run, class_name, name)
+    effect, judged = tried(run, one, Path(examples))
+    now = pd.read_parquet(NORMALITIES)
+    rows = against(now[now["class"] == class_name], effect)
+    images = changed_images(run, rows)
+    title = f"What {one.text!r} would change"
+    lead = f"If it were normal for {class_name}: which images change sides? Nothing is changed yet."
+    html, pictures = render_changes(title, lead, rows, images), draw(run, images, judged)
+    with run.writing():
+        write_page(run, PAGE, html, pictures)
+    _finish(run)
 
 
-def check_lost(class_name: str, limit: float) -> None:
-    """Compare what :func:`trial` found with the results.
+def try_first(class_name: str, name: str, params: str, limit: float) -> None:
+    """Look at what a normality would do before any file of the project is written.
 
     Raises
     ------
     ConsentNeeded
         When by some detector a larger share than ``limit`` of the other anomalies would lose their alarm.
     """
+    run = Run.start("trial", Path(params))
+    effect, _ = tried(run, _normality(run, class_name, name), EXAMPLES)
+    _finish(run)
     now = pd.read_parquet(NORMALITIES)
-    rows = changes(*comparable(now[now["class"] == class_name], pd.read_parquet(EFFECT)))
+    rows = changes(*comparable(now[now["class"] == class_name], effect))
     if found := too_many_lost(rows, limit):
         raise ConsentNeeded(f"more than {100 * limit:g} % of the other anomalies lose their alarm ({', '.join(found)})")
+
+
+def tried(run: Run, one: Normality, examples: Path) -> tuple[pd.DataFrame, dict[tuple[str, str], EffectSpec]]:
+    """The class's rows of ``results/normalities.parquet`` by the run's settings, written to ``.nand/trial``.
+
+    No file of the project changes and no test image is encoded; what is computed here is in the cache when the same
+    normality is added. Also gives what the rows were computed from.
+    """
+    maps: dict[str, Path] = {}
+    where = one.class_name, one.name
+    if one.apart:
+        asked = {where: _asked(run, one) if one.asked else None}
+        specs = suppression_specs(run, asked, {where: one}, Reference(run, examples), one.class_name)
+        (record,) = run.items(draw_maps, specs, stage="suppression").values()
+        maps[one.name] = run.work.store.path(record)
+    digest = cache(sha256_file)
+    judged = effect_specs(run, decision_rules(run, digest, one.class_name), digest, one.class_name, maps)
+    records = run.items(judge, judged, stage="evaluate")
+    effect = effect_table(*(pd.read_parquet(run.work.store.path(record)) for record in records.values()))
+    with replacing(EFFECT) as temporary:
+        effect.to_parquet(temporary, index=False)
+    return effect, judged
+
+
+def _normality(run: Run, class_name: str, name: str) -> Normality:
+    held = current(run.params.prompts, known_groups(run.manifest))
+    return next(one for one in held if (one.class_name, one.name) == (class_name, name))
+
+
+def _finish(run: Run) -> None:
+    """Counts under the names of the stages whose items they are; a trial alone is no stage."""
+    for stage, counts in run.counts.items():
+        record_stage(STATE, stage, counts)
+    run.hold.close()
 
 
 def _asked(run: Run, one: Normality) -> Asked:

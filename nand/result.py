@@ -19,12 +19,12 @@ INK, PAPER = "#1c1c1c", "#ffffff"
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """Maps and scores of n images before and after Eq. 6 with all normalities together.
+    """Maps and scores of n images before and after the suppression of all normalities together.
 
     Attributes:
         anomaly: A, the detector's maps, (n, 256, 256) float32.
         suppression: A_sup, (n, 256, 256) float32 in [0, 1]; 0 where nothing was added.
-        maps: A_final = A * (1 - alpha * A_sup), (n, 256, 256) float32.
+        maps: A_final (``nand_core.decision.final_maps``), (n, 256, 256) float32, nowhere above A.
         scores_before, scores_after: the maxima of A and of A_final, (n,) float64.
         unknown_words: for each text with some, the words of its phrases that the text encoder has never seen: what
             they mean has no effect.

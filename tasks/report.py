@@ -11,6 +11,7 @@ import pandas as pd
 from nand_core.artifacts.store import Record
 from nand_core.datasets.images import read_image
 from nand_core.report import ReportInputs, render_report
+from nand_core.report.changes import Changed
 from nand_core.report.inputs import read_json
 from nand_core.report.normalities import PAGE, Described, ShownImage, render_normalities
 from nand_core.report.panels import photo
@@ -77,13 +78,17 @@ class Held(Settings):
 
 
 class NormalitiesSpec(Spec):
-    """What the page of the normalities shows, by content; ``fixed`` are detector and class of fixed thresholds."""
+    """What the page of the normalities shows, by content.
+
+    ``changed`` are the images whose pictures lie beside it, ``fixed`` detector and class of fixed thresholds.
+    """
 
     unkeyed: ClassVar = frozenset({"effect_path"})
 
     held: tuple[Held, ...]
     effect: str
     effect_path: Path
+    changed: tuple[Changed, ...] = ()
     templates: dict[str, str]
     false_alarm: float
     fixed: tuple[tuple[str, str], ...] = ()
@@ -112,5 +117,6 @@ def normalities_page(spec: NormalitiesSpec, work: Work) -> Record:
         )
         for one in spec.held
     ]
-    page = render_normalities(held, pd.read_parquet(spec.effect_path), spec.false_alarm, spec.fixed)
+    effect = pd.read_parquet(spec.effect_path)
+    page = render_normalities(held, effect, spec.false_alarm, spec.fixed, changed=spec.changed)
     return work.store.put(json.dumps({PAGE: page}).encode(), "json")

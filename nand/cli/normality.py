@@ -103,6 +103,7 @@ def look(
     from_test: FromTest = False,
 ) -> None:
     """Show what 'nand add' with the same words would do to every test image; nothing is changed."""
+    from nand.project.change import TRIAL
     from nand.project.change import look as trial
 
     examples = _examples(like, unlike, from_test)
@@ -112,7 +113,7 @@ def look(
     print(f"{class_name}: if {change.normality.text!r} were normal (nothing is changed):")
     show_effect(Console(), change.normality, effect, _evaluation(), added=True)
     said = " ".join(shlex.quote(word) for word in sys.argv[2:])
-    print(f"to make it so: nand add {said}")
+    print(f"pictures: {TRIAL / 'index.html'}    to make it so: nand add {said}")
 
 
 def _examples(like: list[str] | None, unlike: list[str] | None, from_test: bool) -> Examples:

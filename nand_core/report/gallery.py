@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from nand_core.artifacts.maps import MapFile
 from nand_core.datasets.images import read_image, read_mask
 from nand_core.decision import final_maps, good_level
-from nand_core.errors import NandError
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, fitted, heat, mask_panel, photo
+from nand_core.report.strips import MapsById
 from nand_core.settings import ReportSettings, Rule
 
 
@@ -95,8 +93,8 @@ class Gallery:
         spoiled = most_spoiled(scores, self.settings.gallery)
         if not len(chosen) + len(spoiled):
             return [], []
-        base = _Maps(self.inputs.artifacts / "base_maps" / detector / f"{class_name}.npz")
-        suppression = _Maps(self.inputs.artifacts / "suppression" / class_name / f"{group}.npz")
+        base = MapsById(self.inputs.artifacts / "base_maps" / detector / f"{class_name}.npz")
+        suppression = MapsById(self.inputs.artifacts / "suppression" / class_name / f"{group}.npz")
         good = scores[scores["type"] == "good"]
         rule = self.inputs.evaluation.rule(good_level(good["score_before"]))
 
@@ -142,19 +140,6 @@ class Gallery:
                 mask = mask_panel(read_mask(root / str(row["mask"]), image.size), self.settings.panel)
             self._pictures[image_id] = [Panel("image", picture, *size), Panel("mask", mask, *size)]
         return self._pictures[image_id]
-
-
-class _Maps:
-    """Maps of a file by image id."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = MapFile(path)
-        self.index = {name: i for i, name in enumerate(self.file.ids)}
-
-    def __getitem__(self, image_id: str) -> np.ndarray:
-        if image_id not in self.index:
-            raise NandError(f"{self.file.path}: has no map of {image_id}; run the stage that writes it again")
-        return self.file[self.index[image_id]]
 
 
 def _share_below(scores: pd.Series, score: float) -> float:

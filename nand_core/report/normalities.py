@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nand_core.operating import effect_summary
+from nand_core.report.changes import Changed, gallery, shared
 from nand_core.report.page import environment
 
 PAGE = "report/normalities.html"
@@ -45,7 +46,12 @@ class Described:
 
 
 def render_normalities(
-    held: Sequence[Described], effect: pd.DataFrame, false_alarm: float, fixed: Collection[tuple[str, str]] = ()
+    held: Sequence[Described],
+    effect: pd.DataFrame,
+    false_alarm: float,
+    fixed: Collection[tuple[str, str]] = (),
+    *,
+    changed: Sequence[Changed] = (),
 ) -> str:
     """The page as HTML; every text in it is escaped.
 
@@ -54,20 +60,30 @@ def render_normalities(
         effect: ``results/normalities.parquet``.
         false_alarm: the rate that thresholds were set for, 0 to 1.
         fixed: detector and class where the threshold was given instead.
+        changed: the images that changed sides; their pictures are to lie beside the page.
     """
     classes: list[dict[str, Any]] = [
         {
             "name": name,
             "normalities": [_described(one) for one in held if one.class_name == name],
             "detectors": _detectors(effect[effect["class"] == name], {of for of, one in fixed if one == name}),
+            "changes": gallery(
+                [one for one in changed if one.class_name == name], effect[effect["class"] == name], f"c{number}"
+            ),
         }
-        for name in sorted({one.class_name for one in held})
+        for number, name in enumerate(sorted({one.class_name for one in held}))
     ]
     given = {one["fixed"] for found in classes for one in found["detectors"]}
     return (
         environment()
         .get_template("normalities.html.j2")
-        .render(classes=classes, false_alarm=100 * false_alarm, some_fixed=True in given, all_fixed=given == {True})
+        .render(
+            classes=classes,
+            false_alarm=100 * false_alarm,
+            some_fixed=True in given,
+            all_fixed=given == {True},
+            **shared(),
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""Images, masks and maps as small pictures inside the page (WebP data URIs)."""
+"""Images, masks and maps as small pictures (WebP), most of them inside the page as data URIs."""
 
 from __future__ import annotations
 
@@ -67,10 +67,14 @@ def _table(ramp: tuple[str, ...]) -> NDArray[np.uint8]:
     return table
 
 
-def _uri(image: Image.Image, quality: int | None) -> str:
-    """WebP, lossless if ``quality`` is None."""
+def webp(image: Image.Image, quality: int | None, effort: int = 4) -> bytes:
+    """A file's bytes, lossless if ``quality`` is None; ``effort``, 0 to 6, is time spent on making them fewer."""
     buffer = io.BytesIO()
     image.save(
-        buffer, "WEBP", lossless=quality is None, quality=100 if quality is None else quality, method=4
+        buffer, "WEBP", lossless=quality is None, quality=100 if quality is None else quality, method=effort
     )
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
+
+
+def _uri(image: Image.Image, quality: int | None) -> str:
+    return "data:image/webp;base64," + base64.b64encode(webp(image, quality)).decode("ascii")

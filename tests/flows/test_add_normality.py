@@ -15,18 +15,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from pipeline_project import PARAMS, ROOT, Project
 
 from benchmarks.scratch import last_run
 from nand import Normality
 from nand.project.server import local_server
 from nand_core.artifacts.maps import MapFile
-from nand_core.decision import final_maps
+from nand_core.config import load_params
+from nand_core.decision import final_maps, good_level
+from nand_core.normality import union
+from nand_core.report.panels import ANOMALY, coloured, levels
+from nand_core.report.strips import GAP, strip_name
 from nand_core.settings import Rule
 
 NAND = (sys.executable, "-m", "nand")
 SMALL = {"train_good: 40": "train_good: 4", "test_good: 20": "test_good: 6", "per_type: 12": "per_type: 3"}
 FREE = "artifacts/suppression/carpet/loose_fibre.npz"
+DETECTORS = ("april_gan", "patchcore")
+PICTURES = "results/report/changes/"
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,21 @@ class Outcome:
     items: dict[str, int]
     params: str
     files: dict[str, str]
+    effect: pd.DataFrame
+
+    @property
+    def pictures(self) -> set[str]:
+        return {name for name in self.files if name.startswith(PICTURES)}
+
+    @property
+    def changed(self) -> pd.DataFrame:
+        """The rows of the images that changed sides."""
+        return self.effect[self.effect["alarm_before"] != self.effect["alarm_after"]]
+
+
+def pictures_of(rows: pd.DataFrame) -> set[str]:
+    names = zip(rows["class"], rows["detector"], rows["id"], strict=True)
+    return {f"{PICTURES}{name}/{detector}/{strip_name(path)}" for name, detector, path in names}
 
 
 def settings() -> str:
@@ -57,6 +79,7 @@ def nand(project: Project, *arguments: str) -> Outcome:
         {name: row["items"] for name, row in stages.items() if row["items"]},
         (project.folder / "params.yaml").read_text(),
         project.digests(),
+        pd.read_parquet(project.folder / "results/normalities.parquet"),
     )
 
 
@@ -120,12 +143,22 @@ def effect(project, both) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
+def strips(project, both) -> dict[tuple[str, str], np.ndarray]:
+    """The pictures of both together, by detector and image: pixels (h, w, 3)."""
+    return {
+        (row["detector"], row["id"]): np.asarray(Image.open(project.folder / path).convert("RGB"), dtype=float)
+        for row in both.changed.to_dict("records")
+        for path in pictures_of(pd.DataFrame([row]))
+    }
+
+
+@pytest.fixture(scope="module")
 def listed(project, both) -> str:
     return nand(project, "list").said.stdout
 
 
 @pytest.fixture(scope="module")
-def removed(project, both, effect, listed) -> Outcome:
+def removed(project, both, effect, strips, listed) -> Outcome:
     return nand(project, "remove", "carpet", "thread")
 
 
@@ -148,8 +181,10 @@ def stopped(project, phrased) -> tuple[int, str, str]:
     return process.returncode, line + said, (project.folder / "params.yaml").read_text()
 
 
-def test_a_trial_executes_one_of_each_item_encodes_no_image_and_changes_nothing(first, tried):
-    assert tried.executed == {"prompts": 1, "text_features": 1, "suppression": 1, "evaluate": 2}
+def test_a_trial_executes_one_of_each_item_encodes_no_image_and_changes_nothing(project, first, tried):
+    assert 1 <= tried.executed["report"] <= 2, "the pictures of each detector by which an image changes sides"
+    own = {name: count for name, count in tried.executed.items() if name != "report"}
+    assert own == {"prompts": 1, "text_features": 1, "suppression": 1, "evaluate": 2}
     assert tried.items["image_features"] >= 1
     assert tried.files == first.files
     assert tried.params == first.params
@@ -157,6 +192,10 @@ def test_a_trial_executes_one_of_each_item_encodes_no_image_and_changes_nothing(
     assert "carpet, 'loose fibre': 8 phrases (rules)" in said
     assert "carpet: if 'loose fibre' were normal (nothing is changed):" in said
     assert 'to make it so: nand add carpet "Loose fibre"' in said.replace("'", '"')
+    page = (project.folder / ".nand/trial/index.html").read_text()
+    assert "loose fibre" in page
+    pictures = {path.name for path in (project.folder / ".nand/trial/changes").rglob("*.webp")}
+    assert pictures and all(name in page for name in pictures)
 
 
 def test_alarms_are_not_lost_without_being_asked(first, tried, refused):
@@ -172,7 +211,7 @@ def test_alarms_are_not_lost_without_being_asked(first, tried, refused):
 
 
 def test_what_was_tried_is_not_computed_again(tried, added):
-    assert added.executed == {"report": 1}
+    assert added.executed == {"report": 1 + added.changed["detector"].nunique()}, "the page and its pictures"
 
 
 def test_only_the_added_lines_differ(diff):
@@ -182,7 +221,7 @@ def test_only_the_added_lines_differ(diff):
 
 def test_nothing_of_the_protocol_changes(first, added):
     new = {name for name in added.files if first.files.get(name) != added.files[name]}
-    assert new == {
+    assert new == pictures_of(added.changed) | {
         "artifacts/prompts/carpet/loose_fibre.json",
         "artifacts/text_features.parquet",
         FREE,
@@ -208,7 +247,8 @@ def test_the_phrases_and_the_effect_are_shown(added):
 
 
 def test_two_normalities_suppress_in_turn(project, both, effect):
-    assert both.executed == {"evaluate": 2, "report": 1}, "the trial's, which the addition takes from the cache"
+    drawn = both.changed["detector"].nunique()
+    assert both.executed == {"evaluate": 2, "report": 1 + drawn}, "the trial's, which the addition takes from the cache"
     rows = effect[effect["detector"] == "patchcore"].set_index("id")
     maps = [
         MapFile(project.folder / f"artifacts/{name}.npz")
@@ -260,6 +300,41 @@ def test_removing_brings_the_earlier_results_back_without_executing_an_item(adde
 
 def test_dvc_has_nothing_left_to_do(project, removed):
     assert json.loads(project.dvc("status", "--json").stdout) == {}
+
+
+def test_every_image_that_changed_sides_has_its_picture_and_no_other_has(first, added, both, removed):
+    assert not first.pictures
+    for outcome in (added, both, removed):
+        assert set(outcome.changed["class"]) == {"carpet"}
+        assert outcome.pictures == pictures_of(outcome.changed)
+    assert both.pictures - removed.pictures, "what is stale is to go"
+
+
+def test_the_pictures_show_what_the_scores_were_computed_with(project, both, strips):
+    evaluation = load_params(project.folder / "params.yaml").evaluation
+    files = [MapFile(project.folder / f"artifacts/suppression/carpet/{name}.npz") for name in ("loose_fibre", "thread")]
+    for detector in DETECTORS:
+        rows = both.effect[both.effect["detector"] == detector].set_index("id")
+        rule = evaluation.rule(good_level(rows.loc[rows["type"] == "good", "score_before"]))
+        base = MapFile(project.folder / f"artifacts/base_maps/{detector}/carpet.npz")
+        found = union([torch.from_numpy(file[:]) for file in files])
+        final = final_maps(torch.from_numpy(base[:]), found, rule).numpy()
+        for i, path in enumerate(base.ids):
+            assert final[i].max() == rows.loc[path, "score_after"]
+            if (detector, path) in strips:
+                strip = strips[detector, path]
+                width = (strip.shape[1] - 3 * GAP) // 4
+                wanted = coloured(levels(final[i], rows.loc[path, "score_before"], (width, len(strip))), ANOMALY)
+                assert np.abs(strip[:, -width:] - wanted).mean() < 6
+
+
+def test_the_page_shows_the_pictures_that_lie_beside_it(project, removed):
+    page = (project.folder / "results/report/normalities.html").read_text()
+    shown = re.findall(r'<img src="(changes/[^"]+)" width="(\d+)" height="(\d+)" loading="lazy"', page)
+    assert {f"results/report/{source}" for source, *_ in shown} == removed.pictures
+    for source, *size in shown:
+        with Image.open(project.folder / "results/report" / source) as picture:
+            assert list(picture.size) == [int(side) for side in size]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 import nand
 from nand_core.artifacts.maps import MapFile
 from nand_core.datasets.demo.photograph import Subject, draw
+from nand_core.decision import good_level
 from nand_core.normality import union
 
 
@@ -63,10 +64,10 @@ def test_every_groups_scores_and_maps_are_the_pipelines(project, first, normalit
     scores = scores[(scores["detector"] == "patchcore") & (scores["class"] == class_name)]
     assert set(scores["group"]) == set(made.groups)
     for group in made.groups:
-        shared.add(group)
-        result = shared.apply(encoded, base[:])
-        shared.remove(group)
         wanted = scores[scores["group"] == group].set_index("id").loc[list(base.ids)]
+        shared.add(group)
+        result = shared.apply(encoded, base[:], level=good_level(wanted.loc[wanted["type"] == "good", "score_before"]))
+        shared.remove(group)
         np.testing.assert_array_equal(result.scores_before, wanted["score_before"])
         np.testing.assert_array_equal(result.scores_after, wanted["score_after"])
         stored = MapFile(project.folder / f"artifacts/suppression/{class_name}/{group}.npz")
@@ -82,9 +83,9 @@ def test_normalities_by_example_give_the_pipelines_scores_and_maps(project, firs
     ]
     base = MapFile(project.folder / "artifacts/base_maps/patchcore/wood.npz")
     images = [project.folder / "data/demo" / name for name in base.ids]
-    result = made.apply(images, base[:])
     effect = pd.read_parquet(project.folder / "results/normalities.parquet")
     effect = effect[effect["detector"] == "patchcore"].set_index("id")
+    result = made.apply(images, base[:], level=good_level(effect.loc[effect["type"] == "good", "score_before"]))
     kept = [position for position, name in enumerate(base.ids) if name in effect.index]
     assert len(base.ids) - len(kept) == 4, "the examples are test images, which no figure counts"
     wanted = effect.loc[[base.ids[position] for position in kept]]

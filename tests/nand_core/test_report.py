@@ -101,7 +101,7 @@ def run(tmp_path_factory) -> tuple[ReportInputs, dict[str, str]]:
 class Page(HTMLParser):
     """The page as a browser reads it: tags with attributes, text, and the tables' cells."""
 
-    VOID = frozenset({"meta", "link", "img", "br", "line", "circle"})
+    VOID = frozenset({"meta", "link", "img", "br", "input", "line", "circle"})
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -1,0 +1,46 @@
+"""The pictures of the images that changed sides, of one class and detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from nand_core.artifacts.store import Record
+from nand_core.report.strips import draw_strips, write_archive
+from nand_core.settings import Rule
+from tasks.cache import Spec, item
+from tasks.work import Work
+
+
+class StripsSpec(Spec):
+    """What the pictures show, by content: paths and sha256 of the images in order, and the maps of all that is normal.
+
+    ``rule`` is the one that the scores were computed with, ``panel`` and ``quality`` are those of ``report``.
+    """
+
+    unkeyed: ClassVar = frozenset({"base_path", "suppression_paths"})
+
+    images: tuple[tuple[str, str], ...]
+    base: str
+    base_path: Path
+    suppressions: tuple[str, ...]
+    suppression_paths: tuple[Path, ...]
+    rule: Rule
+    panel: int
+    quality: int
+
+
+@item
+def strips(spec: StripsSpec, work: Work) -> Record:
+    """A zip of WebP files (``nand_core.report.strips``): one record, however many images there are."""
+    drawn = draw_strips(
+        ((path, work.root / path) for path, _ in spec.images),
+        spec.base_path,
+        spec.suppression_paths,
+        spec.rule,
+        longest=spec.panel,
+        quality=spec.quality,
+    )
+    with work.store.writing("zip") as put:
+        write_archive(put.path, drawn)
+    return put.record
