@@ -16,7 +16,7 @@ from benchmarks.scratch import PARAMS, Scratch, executed
 
 PIPELINE = (sys.executable, "-m", "flows", "pipeline")
 REPRO = (sys.executable, "-m", "nand", "repro")
-FORMULA = ("nand_core/normality.py", "anomaly * (1 - alpha * suppression)", "anomaly * (1 - 0.5 * alpha * suppression)")
+FORMULA = ("nand_core/decision.py", "share = rule.alpha * ", "share = 0.5 * rule.alpha * ")
 
 
 @dataclass
