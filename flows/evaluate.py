@@ -57,7 +57,7 @@ def decision_rules(
         if class_name in (None, name):
             specs[detector, name] = BaseScoreSpec(ids=tuple(rows["path"]), base=digest(base), base_path=base)
             good[detector, name] = (rows["type"] == "good").tolist()
-    records = run.items(base_scores, specs)
+    records = run.items(base_scores, specs, stage="evaluate")
     return {
         where: run.params.evaluation.rule(level_of(record, good[where], run.work)) for where, record in records.items()
     }

@@ -53,5 +53,6 @@ def final_maps(anomaly: Tensor, suppression: Tensor, rule: Rule) -> Tensor:
     low, high = rule.regions.none, rule.regions.whole
     share = rule.alpha * ((votes - low) / (high - low)).clip(0, 1)
     final = maps.copy()
-    final.ravel()[inside] -= (share[of] * excess).astype(np.float32)
+    # Not as a difference in float32: what falls to the level has to tie there.
+    final.ravel()[inside] = rule.level + (1 - share[of]) * excess
     return torch.from_numpy(final)

@@ -47,7 +47,7 @@ def one_change(bench: Bench, times: int) -> Iterator[Row]:
             1 + 1 + 1 + detectors + detectors * groups + 1,
         ),
         "image": (lambda: mirror(image[0]), 1 + 1 + detectors + texts + detectors + judged + 1),
-        "detector": (lambda: project.params["detectors"]["patchcore"].update(coreset=0.2), 1 + 1 + 1 + texts + groups + 1),
+        "detector": (lambda: project.params["detectors"]["patchcore"].update(coreset=0.2), 3 + texts + groups + 1),
         "suppression": (lambda: project.params["suppression"].update(dilation=9), texts + judged + 1),
         "evaluation": (lambda: project.params["evaluation"].update(alpha=0.5), judged + 1),
     }

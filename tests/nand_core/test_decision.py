@@ -37,6 +37,12 @@ def test_a_region_on_which_the_normality_is_seen_falls_to_the_good_level_with_it
     assert suppress(anomaly, seen).max() == 3.0, "what Eq. 6 leaves of the rim"
 
 
+def test_what_falls_to_the_level_ties_there():
+    anomaly = torch.cat([maps((slice(0, 3), slice(0, 3), value)) for value in (6.0, 7.3, 123.456)])
+    final = final_maps(anomaly, torch.ones_like(anomaly), Rule(regions=REGIONS, level=1.9))
+    assert final.amax((1, 2)).unique().tolist() == [float(torch.tensor(1.9))]
+
+
 def test_another_region_of_the_same_image_keeps_its_score():
     anomaly = maps((slice(0, 4), slice(0, 4), 6.0), (slice(7, 11), slice(7, 11), 5.0))
     seen = maps((slice(0, 4), slice(0, 4), 0.9), (slice(7, 11), slice(7, 11), 0.3), base=0.0)
