@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
@@ -13,9 +14,13 @@ from flows import versions
 from flows.evaluate import NORMALITIES
 from flows.parameters import ClassName, Line, Name
 from flows.programs import may_help, program
+from nand_core.config import load_params
+from nand_core.effect import changes, comparable, in_words
 from nand_core.operating import effect_summary
 from nand_core.report.tables import markdown_table
+from nand_core.settings import EvaluationSettings
 
+PARAMS = Path("params.yaml")
 ImageFile = Annotated[
     str,
     Field(pattern=r"^[^-./\\\x00-\x1f][^/\\\x00-\x1f]*(/[^./\\\x00-\x1f][^/\\\x00-\x1f]*)*$", max_length=400),
@@ -57,18 +62,41 @@ def add_normality(
         remote: DVC's remote; empty: its default one, if there is any.
         save_commit: commit ``params.yaml``, ``dvc.lock`` and ``normalities.jsonl``.
     """
-    said = {"phrase": phrases, "like": like, "unlike": unlike}
-    options = [f"--{name}={value}" for name, values in said.items() for value in values]
+    lists = {"phrase": phrases, "like": like, "unlike": unlike}
+    options = [f"--{name}={value}" for name, values in lists.items() for value in values]
+    before = class_effect(class_name) if NORMALITIES.is_file() else None
     add(class_name, text, [*options, *["--ask"] * ask, *["--from-test"] * from_test, *["--yes"] * accept_lost])
-    effect = pd.read_parquet(NORMALITIES)
+    after = class_effect(class_name)
+    said = verdicts(after[:0] if before is None else before, after, load_params(PARAMS).evaluation)
     create_markdown_artifact(
-        alarms_table(effect_summary(effect[effect["class"] == class_name])),
+        f"{said}\n{alarms_table(effect_summary(after))}",
         key="add-normality-effect",
         description=f"{class_name}: {text} is normal",
     )
     if save_commit:
         versions.commit(f"{class_name}: {text} is normal")
     versions.push(remote)
+
+
+def class_effect(class_name: str) -> pd.DataFrame:
+    """The class's rows of ``results/normalities.parquet``."""
+    effect = pd.read_parquet(NORMALITIES)
+    return effect[effect["class"] == class_name]
+
+
+def verdicts(before: pd.DataFrame, after: pd.DataFrame, settings: EvaluationSettings) -> str:
+    """What an addition came to, a line of Markdown for each detector, as ``nand add`` says it.
+
+    Args:
+        before, after: the class's rows of ``results/normalities.parquet``; empty before its first normality.
+        settings: the verdict's limits.
+    """
+    new = set(after.loc[after["added"], "group"]) - set(before.loc[before["added"].astype(bool), "group"])
+    rows = changes(*comparable(before, after))
+    return "".join(
+        f"- **{detector}**: {in_words(part, min(new, default=''), settings)}\n"
+        for detector, part in rows.groupby("detector")
+    )
 
 
 def alarms_table(summary: pd.DataFrame) -> str:

@@ -117,7 +117,9 @@ def test_all_deployments_run_to_the_end_and_a_schedule_fires_by_itself(served: S
         words = {"class_name": "carpet", "text": "loose fibre", "accept_lost": "true"}
         completed(served.run("add-normality/add-normality", **words))
         assert "loose fibre" in (project.folder / "params.yaml").read_text()
-        assert "| april_gan | thread | 2 |" in served.artifact("add-normality-effect")
+        told = served.artifact("add-normality-effect")
+        assert "- **april_gan**: " in told and "other" in told
+        assert "| april_gan | thread | 2 |" in told
 
         inbox = project.folder / "inspection/inbox/carpet"
         inbox.mkdir(parents=True, exist_ok=True)  # there, if the schedule came first
