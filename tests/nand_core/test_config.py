@@ -71,7 +71,8 @@ TILES = {
     "detectors.patchcore.coreset": 0.02,  # of 400 images; the profile says why
     "evaluation.examples": ExampleProtocol(),
 }
-PHOTOGRAPHS = {  # docs/real_parts.md says why
+PHOTOGRAPHS = {
+    "evaluation.regions": None,  # docs/real_parts.md says why
     "encoder.model": "efficientnet_lite0",
     "encoder.adapt": AdaptSettings(),
     "suppression.temperature": 2.0,
@@ -115,6 +116,7 @@ def test_the_papers_settings_are_set_by_its_profiles(name):
     values = YAML(typ="safe").load(ROOT / f"profiles/{name}.yaml")
     assert values["suppression"] == {"combine": "mean", "dilation": 0, "competing": False}
     assert values["evaluation"]["alpha"] == 1.0
+    assert values["evaluation"]["regions"] is None
     assert values["detectors"]["patchcore"]["variant"] == "published"
 
 
