@@ -21,6 +21,7 @@ from nand_core.normalities import Normality, current, known_groups
 from nand_core.report.changes import Changed
 from nand_core.report.inputs import read_json, report_data_files
 from nand_core.report.normalities import PAGE
+from nand_core.settings import EvaluationSettings
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
@@ -141,13 +142,21 @@ def _report_spec(run: Run) -> ReportSpec:
             "Detectors": ", ".join(params.detectors),
             "Suppression": f"{params.suppression.combine} over layers, dilation {params.suppression.dilation} px, "
             f"{'' if params.suppression.competing else 'not '}competing, strength {params.evaluation.alpha:g}, "
-            f"temperature {params.suppression.temperature:g}, prior {params.suppression.prior:g}",
+            f"temperature {params.suppression.temperature:g}, prior {params.suppression.prior:g}, "
+            f"{decision_fact(params.evaluation)}",
         },
         notes=tuple(notes),
         unknown_words={name: tuple(sorted(set(words))) for name, words in unknown.items() if words},
         evaluation=params.evaluation,
         settings=params.report,
     )
+
+
+def decision_fact(settings: EvaluationSettings) -> str:
+    """In words, what suppression maps do to a detector's."""
+    if settings.regions is None:
+        return "each pixel by itself (Eq. 6)"
+    return f"regions judged as a whole ({settings.regions.none:g} to {settings.regions.whole:g})"
 
 
 def encoder_fact(settings: EncoderSettings) -> str:
