@@ -38,6 +38,7 @@ def program(module: str, *arguments: str, hours: float = 1.0) -> list[str]:
     name = " ".join([module, *arguments])
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.DEVNULL,  # a question would wait for whoever started the worker
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
