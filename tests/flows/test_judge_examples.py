@@ -15,7 +15,7 @@ from nand_core.examples import Good, Shown, good_distances, learn_good, patch_ve
 from nand_core.normalities import Normality
 from nand_core.normality import union
 from nand_core.prompts.settings import Example
-from nand_core.settings import ExampleSettings
+from nand_core.settings import ExampleSettings, Rule
 
 SETTINGS = ExampleSettings(none=0, whole=1, widen=1, regions=False)
 BY_EXAMPLE = Normality("carpet", "lint", "", (), "lint", (Example(image=f"{'0' * 16}-lint.png"),), (), asked=False)
@@ -51,7 +51,7 @@ def shown(encoder: TinyEncoder, good: Good, like: int, unlike: int | None = None
 
 
 def judge(encoder: TinyEncoder, good: Good | None, *held: Held) -> Judge:
-    return Judge("red", RedDetector(), lambda: encoder, held, SUPPRESSION, 1.0, 0.5, 0.4, good, SETTINGS)
+    return Judge("red", RedDetector(), lambda: encoder, held, SUPPRESSION, Rule(), 0.5, 0.4, good, SETTINGS)
 
 
 def test_what_an_example_shows_is_suppressed_and_what_has_to_raise_an_alarm_is_not(encoder, good):
