@@ -20,11 +20,13 @@ from flows.add_normality import ImageFile
 from nand.cli.app import app
 from nand.cli.effect import show_effect
 from nand.cli.examples import given, spread
+from nand.project.change import Effect
 from nand.project.examples import EXAMPLES, Examples, Given, placed
 from nand.project.plans import addition, removal
 from nand_core.artifacts.store import sha256_file
 from nand_core.config import load_params
 from nand_core.errors import NandError
+from nand_core.normalities import Normality
 from nand_core.operating import effect_rows
 from nand_core.settings import EvaluationSettings
 
@@ -314,7 +316,8 @@ def effect(left_out: int) -> pd.DataFrame:
 def test_the_effect_compares_what_is_counted_both_times(added):
     before, after = (effect(0), effect(2)) if added else (effect(2), effect(0))
     out = io.StringIO()
-    show_effect(Console(file=out, width=120), before, after, added)
+    one, settings = Normality("carpet", "thread", "thread", (), "thread"), EvaluationSettings()
+    show_effect(Console(file=out, width=120), one, Effect(before, after), settings, added=added)
     assert re.search(r"thread \(normal now\) +│ +2 │ +2 │ +2 │", out.getvalue()), out.getvalue()
     assert re.search(r"good +│ +8 │", out.getvalue())
 
