@@ -15,7 +15,7 @@ from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record, Store
 from nand_core.errors import NandError
 from nand_core.normality import suppress
-from nand_core.settings import EvaluationSettings
+from nand_core.settings import EvaluationSettings, Rule
 from tasks.normalities import EffectSpec, normalities
 from tasks.scores import ScoreSpec, map_scores, scores
 from tasks.work import Work
@@ -35,10 +35,10 @@ def drawn(folder: Path, seed: int) -> tuple[Path, list[Path], np.ndarray, np.nda
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.floats(0, 1, width=32))
-def test_the_order_of_normalities_changes_no_byte_of_a_score(tmp_path_factory, seed, alpha):
+@given(st.integers(0, 10_000), st.floats(0, 1, width=32), st.none() | st.floats(0, 1, width=32))
+def test_the_order_of_normalities_changes_no_byte_of_a_score(tmp_path_factory, seed, alpha, level):
     base, found, *_ = drawn(tmp_path_factory.mktemp("maps"), seed)
-    given_scores = {map_scores(base, order, IDS, alpha)[1].tobytes() for order in permutations(found)}
+    given_scores = {map_scores(base, order, IDS, Rule(alpha=alpha, level=level))[1].tobytes() for order in permutations(found)}
     assert len(given_scores) == 1
 
 
@@ -46,7 +46,7 @@ def test_the_order_of_normalities_changes_no_byte_of_a_score(tmp_path_factory, s
 @given(st.integers(0, 10_000), st.floats(0, 1, width=32))
 def test_one_normality_is_equation_6(tmp_path_factory, seed, alpha):
     base, (first, *_), maps, found = drawn(tmp_path_factory.mktemp("maps"), seed)
-    before, after = map_scores(base, [first], IDS, alpha)
+    before, after = map_scores(base, [first], IDS, Rule(alpha=alpha))
     assert before.tobytes() == maps.max((1, 2)).astype(np.float64).tobytes()
     wanted = suppress(torch.from_numpy(maps), torch.from_numpy(found[0]), alpha).amax((1, 2)).double().numpy()
     assert after.tobytes() == wanted.tobytes()
@@ -54,7 +54,7 @@ def test_one_normality_is_equation_6(tmp_path_factory, seed, alpha):
 
 def test_several_suppress_in_turn(tmp_path):
     base, found, maps, arrays = drawn(tmp_path, 1)
-    _, after = map_scores(base, found, IDS, 1.0)
+    _, after = map_scores(base, found, IDS, Rule())
     np.testing.assert_allclose(after, (maps * np.prod(1 - arrays, axis=0)).max((1, 2)), rtol=1e-5)
 
 
@@ -72,7 +72,7 @@ def test_the_items_key_and_bytes_know_no_order(tmp_path):
         spec = EffectSpec(
             detector="a", rows=tuple(rows), added=("thread",), base="0", base_path=base,
             suppressions=tuple(path.name for path in paths), suppression_paths=tuple(paths),
-            settings=EvaluationSettings(),
+            rule=Rule(level=0.5), settings=EvaluationSettings(),
         )  # fmt: skip
         return spec.key(), normalities.fn(spec, work)["sha256"]
 
@@ -85,14 +85,14 @@ def test_scores_are_kept_as_they_are(tmp_path):
     work = Work.__new__(Work)
     work.store = Store(root=tmp_path / "store")
     spec = ScoreSpec(
-        ids=tuple(IDS), base="0", base_path=base, suppression="1", suppression_path=first, alpha=0.5,
+        ids=tuple(IDS), base="0", base_path=base, suppression="1", suppression_path=first, rule=Rule(alpha=0.5),
     )  # fmt: skip
     stored = work.store.path(Record(**scores.fn(spec, work)))
-    assert np.load(stored).tobytes() == np.stack(map_scores(base, [first], IDS, 0.5)).tobytes()
+    assert np.load(stored).tobytes() == np.stack(map_scores(base, [first], IDS, Rule(alpha=0.5))).tobytes()
 
 
 def test_maps_of_other_images_are_refused(tmp_path):
     base, (first, second, _), *_ = drawn(tmp_path, 3)
     write_maps(second, IDS[::-1], [np.zeros((6, 16, 16), np.float32)], size=16)
     with pytest.raises(NandError, match=r"b\.npz: its maps are not those of the manifest's test images"):
-        map_scores(base, [first, second], IDS, 1.0)
+        map_scores(base, [first, second], IDS, Rule())
