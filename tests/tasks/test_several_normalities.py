@@ -38,7 +38,8 @@ def drawn(folder: Path, seed: int) -> tuple[Path, list[Path], np.ndarray, np.nda
 @given(st.integers(0, 10_000), st.floats(0, 1, width=32), st.none() | st.floats(0, 1, width=32))
 def test_the_order_of_normalities_changes_no_byte_of_a_score(tmp_path_factory, seed, alpha, level):
     base, found, *_ = drawn(tmp_path_factory.mktemp("maps"), seed)
-    given_scores = {map_scores(base, order, IDS, Rule(alpha=alpha, level=level))[1].tobytes() for order in permutations(found)}
+    rule = Rule(alpha=alpha, level=level)
+    given_scores = {map_scores(base, order, IDS, rule)[1].tobytes() for order in permutations(found)}
     assert len(given_scores) == 1
 
 
