@@ -22,7 +22,7 @@ from benchmarks.scratch import kill_group
 from flows.inbox.rows import SCHEMA
 from nand.project.server import local_server
 
-IMAGES = 300
+IMAGES = 200
 LONG_AGO = 1_000_000_000
 FIXED = 110.0
 """Between the scores of the liquids and the scratches."""

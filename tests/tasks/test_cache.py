@@ -17,6 +17,7 @@ from prefect.serializers import PickleSerializer
 
 from nand_core.artifacts.store import Record, Store
 from nand_core.protocol import EvaluationSettings
+from nand_core.settings import Rule
 from tasks import code
 from tasks.cache import ContentKey, Spec, item_key
 from tasks.code import code_digest
@@ -24,7 +25,7 @@ from tasks.evaluate import EvaluateSpec
 from tasks.image_features import EncodeSpec
 from tasks.prompts import PromptSpec
 from tasks.records import StoreRecords
-from tasks.scores import ScoreSpec
+from tasks.scores import BaseScoreSpec, ScoreSpec
 
 
 def record(digit: str) -> Record:
@@ -43,12 +44,16 @@ SPECS = {
     ScoreSpec: (
         {
             "ids": ("x",), "base": "1", "base_path": Path("p"), "suppression": "2", "suppression_path": Path("q"),
-            "alpha": 1.0,
+            "rule": Rule(alpha=1.0),
         },
         {
             "ids": ("y",), "base": "3", "base_path": Path("r"), "suppression": "4", "suppression_path": Path("s"),
-            "alpha": 0.5,
+            "rule": Rule(alpha=0.5, level=1.0),
         },
+    ),
+    BaseScoreSpec: (
+        {"ids": ("x",), "base": "1", "base_path": Path("p")},
+        {"ids": ("y",), "base": "3", "base_path": Path("r")},
     ),
     EvaluateSpec: (
         {
