@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +16,14 @@ from flows import versions
 from flows.evaluate import NORMALITIES
 from flows.parameters import ClassName, Line, Name
 from flows.programs import may_help, program
+from flows.run import RESULTS
 from nand_core.config import load_params
-from nand_core.effect import changes, comparable, in_words
+from nand_core.effect import changes, comparable, controls, in_words
 from nand_core.operating import effect_summary
 from nand_core.report.tables import markdown_table
 from nand_core.settings import EvaluationSettings
 
-PARAMS = Path("params.yaml")
+PARAMS, OPERATING = Path("params.yaml"), RESULTS / "operating.parquet"
 ImageFile = Annotated[
     str,
     Field(pattern=r"^[^-./\\\x00-\x1f][^/\\\x00-\x1f]*(/[^./\\\x00-\x1f][^/\\\x00-\x1f]*)*$", max_length=400),
@@ -67,7 +70,9 @@ def add_normality(
     before = class_effect(class_name) if NORMALITIES.is_file() else None
     add(class_name, text, [*options, *["--ask"] * ask, *["--from-test"] * from_test, *["--yes"] * accept_lost])
     after = class_effect(class_name)
-    said = verdicts(after[:0] if before is None else before, after, load_params(PARAMS).evaluation)
+    # What images show, or phrases of its own, is not the text that the control stands against.
+    wrong = {} if like or unlike or phrases else controls(pd.read_parquet(OPERATING), class_name, text)
+    said = verdicts(after[:0] if before is None else before, after, load_params(PARAMS).evaluation, wrong)
     create_markdown_artifact(
         f"{said}\n{alarms_table(effect_summary(after))}",
         key="add-normality-effect",
@@ -84,17 +89,21 @@ def class_effect(class_name: str) -> pd.DataFrame:
     return effect[effect["class"] == class_name]
 
 
-def verdicts(before: pd.DataFrame, after: pd.DataFrame, settings: EvaluationSettings) -> str:
+def verdicts(
+    before: pd.DataFrame, after: pd.DataFrame, settings: EvaluationSettings, wrong: Mapping[str, float]
+) -> str:
     """What an addition came to, a line of Markdown for each detector, as ``nand add`` says it.
 
     Args:
         before, after: the class's rows of ``results/normalities.parquet``; empty before its first normality.
         settings: the verdict's limits.
+        wrong: the controls of the text, by detector.
     """
     new = set(after.loc[after["added"], "group"]) - set(before.loc[before["added"].astype(bool), "group"])
+    group = min(new, default="")
     rows = changes(*comparable(before, after))
     return "".join(
-        f"- **{detector}**: {in_words(part, min(new, default=''), settings)}\n"
+        f"- **{detector}**: {in_words(part, group, settings, wrong.get(str(detector), math.nan))}\n"
         for detector, part in rows.groupby("detector")
     )
 

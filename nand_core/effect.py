@@ -75,13 +75,25 @@ def unchanged(rows: pd.DataFrame) -> bool:
     return bool((rows["before"] == rows["after"]).all())
 
 
-def in_words(rows: pd.DataFrame, group: str, settings: EvaluationSettings) -> str:
+def controls(operating: pd.DataFrame, class_name: str, group: str) -> dict[str, float]:
+    """Percent of a labelled group's images that pass with the best wrong text, by detector.
+
+    Args:
+        operating: ``results/operating.parquet``.
+        class_name, group: of the group.
+    """
+    rows = operating[(operating["class"] == class_name) & (operating["group"] == group)]
+    return dict(zip(rows["detector"], rows["accepted_wrong"], strict=True))
+
+
+def in_words(rows: pd.DataFrame, group: str, settings: EvaluationSettings, accepted_wrong: float = math.nan) -> str:
     """What one detector's rows of :func:`changes` come to, in one line, the verdict on a labelled group first.
 
     Args:
         rows: of one detector.
         group: the labelled group that was added; "" for a free text: which images show that nobody has said.
         settings: the verdict's limits.
+        accepted_wrong: of :func:`controls`; nan where the group is not told by its text alone.
     """
     if unchanged(rows):
         return "changes no image" if not group else f"{NO_EFFECT}: changes no image"
@@ -90,7 +102,7 @@ def in_words(rows: pd.DataFrame, group: str, settings: EvaluationSettings) -> st
     if len(own):
         passed = int((~own["before"]).sum()), int((~own["after"]).sum()), len(own)
         found = verdict(
-            passed, math.nan, (len(gone), len(kept)), lost_alarms=settings.lost_alarms, level=settings.level
+            passed, accepted_wrong, (len(gone), len(kept)), lost_alarms=settings.lost_alarms, level=settings.level
         )
         parts.append(f"{found}: {passed[1]} of {passed[2]} of {group} pass ({passed[0]} before)")
     lose = f"{len(gone)} of {len(kept)} other anomalies lose their alarm"

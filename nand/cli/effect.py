@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,13 +12,18 @@ from nand.cli.console import table_of
 from nand.project.change import Effect
 
 if TYPE_CHECKING:
-
     from nand_core.normalities import Normality
     from nand_core.settings import EvaluationSettings
 
 
 def show_effect(
-    console: Console, one: Normality, effect: Effect, settings: EvaluationSettings, *, added: bool
+    console: Console,
+    one: Normality,
+    effect: Effect,
+    settings: EvaluationSettings,
+    *,
+    added: bool,
+    wrong: Mapping[str, float] | None = None,
 ) -> None:
     """Print what changed (``nand_core.effect.changes``): for each detector a verdict, a table, and which images.
 
@@ -26,6 +33,7 @@ def show_effect(
         effect: of the change.
         settings: the verdict's limits, and fixed thresholds.
         added: whether the change was an addition: only then is there a threshold that could have been left alone.
+        wrong: what wrong texts do in its place (``nand_core.effect.controls``), where it is told by its text alone.
     """
     import numpy as np
 
@@ -34,7 +42,8 @@ def show_effect(
     if not len(effect.before) and not len(effect.after):
         return
     for detector, rows in changes(*comparable(effect.before, effect.after)).groupby("detector"):
-        said = in_words(rows, one.group, settings) if added else "as before it was added"
+        control = (wrong or {}).get(str(detector), math.nan)
+        said = in_words(rows, one.group, settings, control) if added else "as before it was added"
         console.print(f"{detector}: {said}", soft_wrap=True, highlight=False, style="bold")
         anomalies = rows[rows["type"] != "good"]
         limits = anomalies if len(anomalies) else rows

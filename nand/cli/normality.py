@@ -26,12 +26,11 @@ from nand_core.errors import NandError
 if TYPE_CHECKING:
     from nand_core.config import Params
     from nand_core.normalities import Normality
-    from nand_core.settings import EvaluationSettings
 
 prompts = typer.Typer(no_args_is_help=True, help="The phrases that describe what is normal.")
 PROMPTS = Path("artifacts/prompts")
 SUPPRESSION = Path("artifacts/suppression")
-AUROC = Path("results/auroc.parquet")
+AUROC, OPERATING = Path("results/auroc.parquet"), Path("results/operating.parquet")
 GENERATED = ("openai", "rules")
 
 ClassName = Annotated[str, typer.Argument(metavar="CLASS")]
@@ -111,7 +110,7 @@ def look(
     with _carried_out():
         change, effect = trial(class_name, plan)
     print(f"{class_name}: if {change.normality.text!r} were normal (nothing is changed):")
-    show_effect(Console(), change.normality, effect, _evaluation(), added=True)
+    _show(change, effect)
     said = " ".join(shlex.quote(word) for word in sys.argv[2:])
     print(f"pictures: {TRIAL / 'index.html'}    to make it so: nand add {said}")
 
@@ -134,7 +133,7 @@ def _addition(
 
 def _agree(change: Change, effect: Effect) -> bool:
     """Show what would be lost and ask; without a terminal nobody is there to answer."""
-    show_effect(Console(), change.normality, effect, _evaluation(), added=True)
+    _show(change, effect)
     text = change.normality.text
     if not sys.stdin.isatty():
         print(
@@ -262,10 +261,17 @@ def _carried_out() -> Iterator[None]:
         raise typer.Exit(stopped.status) from stopped
 
 
-def _evaluation() -> EvaluationSettings:
-    from nand_core.config import load_params
+def _show(change: Change, effect: Effect) -> None:
+    """What the change does, and for a labelled group what the control of its text says of it."""
+    import pandas as pd
 
-    return load_params(PARAMS).evaluation
+    from nand_core.config import load_params
+    from nand_core.effect import controls
+
+    one, wrong = change.normality, None
+    if one.group and not one.apart:
+        wrong = controls(pd.read_parquet(OPERATING), one.class_name, one.group)
+    show_effect(Console(), one, effect, load_params(PARAMS).evaluation, added=change.added, wrong=wrong)
 
 
 def _change(
@@ -280,7 +286,7 @@ def _change(
     print(f"{class_name}: {change.normality.text!r} {verb}{f' ({counts})' if counts else ''}")
     if change.tests:
         print(f"left out of what is counted, as examples of it: {change.tests} of the test images")
-    show_effect(Console(), change.normality, effect, _evaluation(), added=change.added)
+    _show(change, effect)
     if change.added and change.normality.group and not counts:  # its own figures are those of the text alone
         _show_auroc(change.normality)
     print("every image: results/normalities.parquet    report: results/report/normalities.html")

@@ -17,7 +17,7 @@ from nand.cli.app import app
 from nand.cli.effect import show_effect
 from nand.project.change import Effect
 from nand_core.config import load_params
-from nand_core.effect import changes, named, too_many_lost
+from nand_core.effect import changes, controls, named, too_many_lost
 from nand_core.normalities import Normality
 from nand_core.operating import effect_rows
 from nand_core.settings import EvaluationSettings
@@ -101,10 +101,10 @@ THREAD = Normality("carpet", "thread", "thread", (), "thread")
 FUZZ = Normality("carpet", "fuzz", "", (), "fuzz")
 
 
-def shown(before: pd.DataFrame, after: pd.DataFrame, *, added: bool = True, one: Normality = THREAD, **more) -> str:
+def shown(before, after, *, added: bool = True, one: Normality = THREAD, wrong=None, **more) -> str:
     out = io.StringIO()
     settings = EvaluationSettings(**more)
-    show_effect(Console(file=out, width=120), one, Effect(before, after), settings, added=added)
+    show_effect(Console(file=out, width=120), one, Effect(before, after), settings, added=added, wrong=wrong)
     return out.getvalue()
 
 
@@ -130,6 +130,15 @@ def test_whose_alarm_a_free_text_takes_is_not_known():
     assert too_many_lost(rows, 0.01) == ["a"]
     assert too_many_lost(rows, 0.34) == []
     assert too_many_lost(changes(none, effect(["thread"], 0.3)), 0.0) == []
+
+
+def test_a_wrong_text_that_does_as_much_takes_the_verdict_back():
+    none, now = effect([], 1).head(0), effect(["thread"], 0.3)
+    row = {"detector": "a", "class": "carpet", "group": "thread"}
+    for passed, verdict in ((66.0, "helps"), (67.0, "no effect")):
+        wrong = controls(pd.DataFrame([{**row, "accepted_wrong": passed}]), "carpet", "thread")
+        assert wrong == {"a": passed}
+        assert shown(none, now, wrong=wrong).startswith(f"a: {verdict}: 2 of 3 of thread pass")
 
 
 def test_what_changes_no_image_says_so():
