@@ -39,9 +39,8 @@ def draw(
         where: StripsSpec(
             images=tuple((path, sha256[path]) for path in sorted(shown[where])),
             base=judged[where].base,
-            base_path=judged[where].base_path,
-            suppressions=judged[where].suppressions,
-            suppression_paths=judged[where].suppression_paths,
+            claims=judged[where].claims,
+            files=judged[where].files,
             rule=judged[where].rule,
             panel=run.params.report.panel,
             quality=run.params.report.quality,

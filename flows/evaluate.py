@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 from prefect import flow
 
+from flows.claims import MapsClaimed, Tried, held_claims, merged, protocol_claims
 from flows.example_protocol import example_rows
 from flows.examples import left_out
 from flows.run import ARTIFACTS, RESULTS, Run
 from flows.scope import finish
-from flows.suppression import CONTROL
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import Record, sha256_file
 from nand_core.example_protocol import example_table, with_examples
@@ -64,17 +64,18 @@ def decision_rules(
 
 
 def _protocol(run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[[Path], str]) -> None:
-    scored = _scores(run, rules, digest)
+    claims = protocol_claims(run, digest)
+    scored = _scores(run, claims, rules, digest)
     specs = {}
     for detector, name, rows, _ in _judged(run):
-        own = scored.get((detector, name), {})
-        for group in sorted(own.keys() - {""}):
+        texts = tuple(sorted(claims.get(name, ())))
+        for group in (text for text in texts if text):
             specs[detector, name, group] = EvaluateSpec(
                 detector=detector,
                 group=group,
                 rows=tuple(rows[ROW].to_dict("records")),
-                own=own[group],
-                wrong={text: record for text, record in own.items() if text != group},
+                texts=texts,
+                scores=scored[detector, name],
                 settings=run.params.evaluation.for_(detector, name),
             )
     records = run.items(judge, specs)
@@ -83,7 +84,7 @@ def _protocol(run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[
     operating = pd.DataFrame([answer["operating"] for answer in answers], columns=OPERATING_COLUMNS)
     scores = pd.concat([pd.DataFrame(answer["scores"], columns=SCORE_COLUMNS) for answer in answers])
     protocol = run.params.evaluation.examples
-    examples = example_rows(run, protocol, rules, digest) if protocol else example_table([])
+    examples = example_rows(run, protocol, claims, rules, digest) if protocol else example_table([])
     tables = {"auroc": table, "scores": scores, "operating": operating, "examples": examples}
     decided = decisions(operating)
     figures = {detector: decided[detector] | ordered for detector, ordered in aggregate(table).items()}
@@ -95,28 +96,23 @@ def _protocol(run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[
 
 
 def _scores(
-    run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[[Path], str]
-) -> dict[tuple[str, str], dict[str, Record]]:
-    """Of every detector and class with groups, the image scores by text: each group's, and "" for the nonsense."""
+    run: Run,
+    claims: Mapping[str, Mapping[str, MapsClaimed]],
+    rules: Mapping[tuple[str, str], Rule],
+    digest: Callable[[Path], str],
+) -> dict[tuple[str, str], Record]:
+    """The image scores of every detector and class with groups, by all texts of the class."""
     specs = {}
     for detector, name, rows, base in _judged(run):
-        groups = sorted(set(rows["group"]) - {""})
-        maps = {group: ARTIFACTS / "suppression" / name / f"{group}.npz" for group in groups}
-        if groups:
-            maps[""] = CONTROL / f"{name}.npz"
-        for text, path in maps.items():
-            specs[detector, name, text] = ScoreSpec(
+        if found := claims.get(name):
+            specs[detector, name] = ScoreSpec(
                 ids=tuple(rows["path"]),
                 base=digest(base),
-                base_path=base,
-                suppression=digest(path),
-                suppression_path=path,
+                claims={text: one.claimed for text, one in found.items()},
+                files={digest(base): base} | merged(found.values()),
                 rule=rules[detector, name],
             )
-    scored: dict[tuple[str, str], dict[str, Record]] = {}
-    for (detector, name, text), record in run.items(score, specs).items():
-        scored.setdefault((detector, name), {})[text] = record
-    return scored
+    return run.items(score, specs)
 
 
 def _normalities(
@@ -137,29 +133,28 @@ def effect_specs(
     rules: Mapping[tuple[str, str], Rule],
     digest: Callable[[Path], str],
     class_name: str | None,
-    instead: Mapping[str, Path] | None = None,
+    tried: Mapping[str, Tried] | None = None,
 ) -> dict[tuple[str, str], EffectSpec]:
     """What all normalities of each class, or of the one named, do to each detector, by class and detector.
 
-    ``instead`` has the suppression maps of normalities, by name, that have none among the artifacts yet.
+    ``tried`` are normalities, by name, that have no files among the artifacts yet.
     """
     held: dict[str, list[Normality]] = {}
     for normality in current(run.params.prompts, known_groups(run.manifest)):
-        held.setdefault(normality.class_name, []).append(normality)
-    specs, examples, given = {}, left_out(run), instead or {}
+        if class_name in (None, normality.class_name):
+            held.setdefault(normality.class_name, []).append(normality)
+    claims = {name: held_claims(run, found, digest, tried or {}) for name, found in held.items()}
+    specs, examples = {}, left_out(run)
     for detector, name, rows, base in _judged(run):
-        if name in held and class_name in (None, name):
-            folder = ARTIFACTS / "suppression" / name
-            paths = sorted((given.get(one.name, folder / f"{one.name}.npz") for one in held[name]), key=digest)
+        if name in held:
             specs[name, detector] = EffectSpec(
                 detector=detector,
                 rows=tuple(rows[ROW].to_dict("records")),
                 added=tuple(sorted({normality.group for normality in held[name]} - {""})),
                 left_out=tuple(sorted(examples[name])),
                 base=digest(base),
-                base_path=base,
-                suppressions=tuple(map(digest, paths)),
-                suppression_paths=tuple(paths),
+                claims=tuple(one.claimed for one in claims[name]),
+                files={digest(base): base} | merged(claims[name]),
                 rule=rules[detector, name],
                 settings=run.params.evaluation.for_(detector, name),
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from flows.claims import MapsClaimed
 from flows.examples import Reference
 from flows.features import class_shards
 from flows.run import ARTIFACTS, Run
@@ -22,11 +23,17 @@ Where = tuple[str, str, int, int]
 
 
 def example_rows(
-    run: Run, protocol: ExampleProtocol, rules: Mapping[tuple[str, str], Rule], digest: Callable[[Path], str]
+    run: Run,
+    protocol: ExampleProtocol,
+    claims: Mapping[str, Mapping[str, MapsClaimed]],
+    rules: Mapping[tuple[str, str], Rule],
+    digest: Callable[[Path], str],
 ) -> pd.DataFrame:
     """``results/examples.parquet`` for all detectors; no base map is computed, only read.
 
-    ``rules`` are those of each detector and class.
+    Args:
+        claims: what each class's texts claim (``flows.claims.protocol_claims``).
+        rules: of each detector and class.
     """
     manifest = run.manifest
     tests = manifest[manifest["split"] == "test"]
@@ -41,19 +48,15 @@ def example_rows(
     specs = {}
     for detector in run.params.detectors:
         for name, group in dict.fromkeys((name, group) for name, group, _, _ in draws):
-            base, text = (
-                ARTIFACTS / "base_maps" / detector / f"{name}.npz",
-                ARTIFACTS / "suppression" / name / f"{group}.npz",
-            )
+            base, text = ARTIFACTS / "base_maps" / detector / f"{name}.npz", claims[name][group]
             specs[detector, name, group] = ExampleScoresSpec(
                 detector=detector,
                 group=group,
                 rows=tuple(tests.loc[tests["class"] == name, ROW].to_dict("records")),
                 draws=tuple(one for where, one in draws.items() if where[:2] == (name, group)),
                 base=digest(base),
-                base_path=base,
-                text=digest(text),
-                text_path=text,
+                text=text.claimed,
+                files={digest(base): base, **text.files},
                 rule=rules[detector, name],
                 settings=run.params.evaluation.for_(detector, name),
             )

@@ -12,6 +12,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.checkout import DVC_LOCK, head
+from flows.claims import rivals_count, rivals_of
 from flows.detector import DetectorItems
 from flows.evaluate import NORMALITIES
 from flows.examples import Reference
@@ -19,14 +20,14 @@ from flows.features import TEXT_FEATURES, class_heads, text_vectors
 from flows.inbox.current import FIRST, check_current, current_thresholds, good_scores
 from flows.inbox.drift import Drift, drift, recent
 from flows.inbox.folder import Folder, below_checkout
-from flows.inbox.judge import Held, Judge
+from flows.inbox.judge import Judge
 from flows.inbox.recorded import check_recorded
 from flows.inbox.rounds import Rounds
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run, hold_store
 from flows.scope import texts
 from flows.suppression import question
 from nand_core.artifacts.disk import refusals
-from nand_core.asked import Asked
+from nand_core.asked import Asked, Held, competing
 from nand_core.errors import NandError
 from nand_core.examples import Shown
 from nand_core.normalities import Normality, current, known_groups
@@ -170,7 +171,11 @@ class Judges:
             heads = class_heads(run).get(class_name)
             if heads is not None:
                 run.work.vlm(heads=heads)  # read while nothing can be pruned
-            normalities = tuple(Held(one.text, self._asked(one), self._shown(one, reference)) for one in held)
+            rivals = self._rivals(held)
+            normalities = tuple(
+                Held(one.text, self._asked(one), self._shown(one, reference), found)
+                for one, found in zip(held, rivals, strict=True)
+            )
             if any(one.shown for one in normalities):
                 good = read_good(reference.good(class_name), run.work)
         before, after, level = self.thresholds[class_name]
@@ -183,6 +188,19 @@ class Judges:
             return None
         where, apart = (one.class_name, one.name), one if one.apart else None
         return question(self.vectors, self.groups, self.run.params.suppression, where, apart)
+
+    def _rivals(self, held: list[Normality]) -> list[tuple[Asked, ...]]:
+        """The questions about the groups that compete with each, where regions are judged."""
+        params, found = self.run.params, []
+        for one in held:
+            names: tuple[str, ...] = ()
+            if rivals_count(params) and one.asked:
+                f_add = self.vectors[one.class_name, one.name, "add"]
+                names = rivals_of(one, held, f_add, self.vectors, params.suppression)
+            known = {group: self.vectors[one.class_name, group, "known"] for group in self.groups[one.class_name]}
+            f_nor = self.vectors.get((one.class_name, "", "nor"), ())
+            found.append(tuple(competing(f_nor, known, names, params.suppression).values()))
+        return found
 
     def _shown(self, one: Normality, reference: Reference) -> Shown | None:
         if not one.like and not one.unlike:

@@ -156,7 +156,8 @@ def decision_fact(settings: EvaluationSettings) -> str:
     """In words, what suppression maps do to a detector's."""
     if settings.regions is None:
         return "each pixel by itself (Eq. 6)"
-    return f"regions judged as a whole ({settings.regions.none:g} to {settings.regions.whole:g})"
+    regions = settings.regions
+    return f"regions judged as a whole ({regions.none:g} to {regions.whole:g}, without rivals {regions.alone:g})"
 
 
 def encoder_fact(settings: EncoderSettings) -> str:

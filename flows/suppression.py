@@ -7,19 +7,23 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.claims import CONTROL, RIVALS, SUPPRESSION
 from flows.examples import Reference
 from flows.features import class_heads, class_shards, text_vectors
-from flows.run import ARTIFACTS, Run
+from flows.run import Run
 from flows.scope import apart, finish, place
-from nand_core.asked import Asked, Vector, ask
+from nand_core.artifacts.store import Record
+from nand_core.asked import Asked, Vector, ask, competing
 from nand_core.normalities import Normality, known_groups
 from nand_core.protocol import NONSENSE
 from nand_core.settings import SuppressionSettings
-from tasks.suppression import SuppressionSpec
+from tasks.cache import key_of
+from tasks.suppression import ShownSpec, SuppressionSpec
 from tasks.suppression import suppression as draw_maps
 from tasks.work import encoder_key
 
-CONTROL = ARTIFACTS / "control"
+Where = tuple[str, ...]
+"""The class first; then the stem of a file, or what else tells it from the others."""
 
 
 def question(
@@ -53,26 +57,28 @@ def nonsense_question(
 
 def suppression_specs(
     run: Run,
-    asked: Mapping[tuple[str, str], Asked | None],
+    asked: Mapping[Where, Asked | None],
     found: Mapping[tuple[str, str], Normality | None],
     reference: Reference,
     class_name: str | None,
-) -> dict[tuple[str, str], SuppressionSpec]:
-    """The maps of each question ``asked``, by class and stem, and of the examples of the normality ``found`` there."""
+) -> dict[Where, SuppressionSpec]:
+    """The maps of each question ``asked``, and of the examples of the normality ``found`` in its place."""
     shards = class_shards(run, "test", encoded=bool(asked), class_name=class_name)
     heads = class_heads(run)
-    shown = {where: reference.shown(one, shards[where[0]]) for where, one in found.items() if one is not None}
+    shown: dict[Where, ShownSpec | None] = {
+        where: reference.shown(one, shards[where[0]]) for where, one in found.items() if one is not None
+    }
     return {
-        (name, stem): SuppressionSpec(
-            class_name=name,
-            shards=shards[name],
+        where: SuppressionSpec(
+            class_name=where[0],
+            shards=shards[where[0]],
             asked=one,
-            shown=shown.get((name, stem)),
+            shown=shown.get(where),
             encoder=encoder_key(run.params.encoder),
-            heads=heads.get(name),
+            heads=heads.get(where[0]),
             settings=run.params.suppression,
         )
-        for (name, stem), one in asked.items()
+        for where, one in asked.items()
     }
 
 
@@ -80,7 +86,8 @@ def suppression_specs(
 def suppression(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``artifacts/suppression/<class>/<group or normality>.npz`` and ``artifacts/control/<class>.npz``.
 
-    With a class named, its normalities alone: the control is the protocol's.
+    Also ``artifacts/rivals/<class>/<group>.npz``, each group by its name alone, where groups compete. With a class
+    named, its normalities alone: the rest is the protocol's.
     """
     run = Run.start("suppression", Path(params))
     settings = run.params.suppression
@@ -88,17 +95,29 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
     groups = known_groups(run.manifest)
     found = apart(run, class_name)
     reference = Reference(run)
-    asked: dict[tuple[str, str], Asked | None] = {
+    asked: dict[Where, Asked | None] = {
         where: question(vectors, groups, settings, where, one) if one is None or one.asked else None
         for where, one in found.items()
     }
-    if class_name is None:
-        asked |= {(name, ""): nonsense_question(vectors, groups, settings, name) for name in groups if groups[name]}
-    specs = suppression_specs(run, asked, found, reference, class_name)
-    records = run.items(draw_maps, specs)
-    place(run, {where: records[where] for where in found}, ARTIFACTS / "suppression", ".npz", class_name)
-    if class_name is None:
-        control = {f"{name}.npz": records[name, stem] for name, stem in records.keys() - found.keys()}
-        with run.writing():
-            run.work.store.materialise(control, CONTROL)
+    protocol: dict[Path, dict[str, Where]] = {CONTROL: {}, RIVALS: {}} if class_name is None else {}
+    for name in filter(groups.get, groups if protocol else ()):
+        control = protocol[CONTROL][f"{name}.npz"] = (name, "control", "")
+        asked[control] = nonsense_question(vectors, groups, settings, name)
+        known = {group: vectors[name, group, "known"] for group in groups[name] if settings.competing}
+        for group, question_of_name in competing(vectors[name, "", "nor"], known, tuple(known), settings).items():
+            rival = protocol[RIVALS][f"{name}/{group}.npz"] = (name, "rival", group)
+            asked[rival] = question_of_name
+    records = _drawn(run, suppression_specs(run, asked, found, reference, class_name))
+    place(run, {where: records[where] for where in found}, SUPPRESSION, ".npz", class_name)
+    with run.writing():
+        for folder, files in protocol.items():
+            run.work.store.materialise({path: records[where] for path, where in files.items()}, folder)
     finish(run, class_name)
+
+
+def _drawn(run: Run, specs: Mapping[Where, SuppressionSpec]) -> dict[Where, Record]:
+    """The records of all; what is asked twice, as a group whose phrases are those of its name is, is drawn once."""
+    keys = {where: key_of(draw_maps, spec) for where, spec in specs.items()}
+    first = {key: where for where, key in reversed(keys.items())}
+    records = run.items(draw_maps, {where: specs[where] for where in first.values()})
+    return {where: records[first[key]] for where, key in keys.items()}

@@ -12,6 +12,7 @@ import pandas as pd
 from prefect import flow
 
 from flows.changes import changed_images, draw, write_page
+from flows.claims import Tried
 from flows.consent import ConsentNeeded
 from flows.evaluate import NORMALITIES, decision_rules, effect_specs
 from flows.examples import EXAMPLES, Reference
@@ -19,7 +20,7 @@ from flows.features import text_vectors
 from flows.prompts import prompt_spec
 from flows.record import record_stage
 from flows.run import STATE, Run
-from flows.suppression import question, suppression_specs
+from flows.suppression import Where, question, suppression_specs
 from flows.text_features import warn_of_unknown
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import sha256_file
@@ -91,15 +92,16 @@ def tried(run: Run, one: Normality, examples: Path) -> tuple[pd.DataFrame, dict[
     No file of the project changes and no test image is encoded; what is computed here is in the cache when the same
     normality is added. Also gives what the rows were computed from.
     """
-    maps: dict[str, Path] = {}
+    new: dict[str, Tried] = {}
     where = one.class_name, one.name
     if one.apart:
-        asked = {where: _asked(run, one) if one.asked else None}
+        said = _asked(run, one) if one.asked else None
+        asked: dict[Where, Asked | None] = {where: said}
         specs = suppression_specs(run, asked, {where: one}, Reference(run, examples), one.class_name)
         (record,) = run.items(draw_maps, specs, stage="suppression").values()
-        maps[one.name] = run.work.store.path(record)
+        new[one.name] = Tried(run.work.store.path(record), said.f_add if said else None)
     digest = cache(sha256_file)
-    judged = effect_specs(run, decision_rules(run, digest, one.class_name), digest, one.class_name, maps)
+    judged = effect_specs(run, decision_rules(run, digest, one.class_name), digest, one.class_name, new)
     records = run.items(judge, judged, stage="evaluate")
     effect = effect_table(*(pd.read_parquet(run.work.store.path(record)) for record in records.values()))
     with replacing(EFFECT) as temporary:

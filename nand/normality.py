@@ -21,13 +21,13 @@ from torch import Tensor
 from nand.examples import Seen, good_patches, read_examples, shown, stored_example
 from nand.images import Encoded, encode, listed
 from nand.result import Result
-from nand_core.asked import Asked, Vector, answers, ask
+from nand_core.asked import Held, Vector, ask, claims, competing, competitors
 from nand_core.config import load_params
 from nand_core.datasets.manifest import scan
 from nand_core.decision import final_maps
 from nand_core.detectors.base import check_maps
 from nand_core.errors import NandError, nearest
-from nand_core.examples import Good, Shown
+from nand_core.examples import Good
 from nand_core.normalities import known_groups, resolve
 from nand_core.normality import image_score, resize_maps, text_feature, union
 from nand_core.prompts import settings as stored
@@ -62,13 +62,6 @@ class Text:
     unknown_words: tuple[str, ...] = ()
     like: int = 0
     unlike: int = 0
-
-
-@dataclass(frozen=True)
-class _Held:
-    text: Text
-    asked: Asked | None
-    shown: Shown | None
 
 
 class Normality:
@@ -130,7 +123,7 @@ class Normality:
         self.heads = None if heads is None else Path(heads)
         self.good = good if good is None or isinstance(good, Encoded) else listed(good, "good")
         self.examples = examples or ExampleSettings()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, tuple[Text, Held]] = {}
         self._known: dict[str, Vector] = {}
 
     @classmethod
@@ -196,7 +189,7 @@ class Normality:
     @property
     def texts(self) -> tuple[Text, ...]:
         """What is normal beside the good images, in the order in which it was added."""
-        return tuple(held.text for held in self._held.values())
+        return tuple(text for text, _ in self._held.values())
 
     def add(
         self,
@@ -248,27 +241,33 @@ class Normality:
         self, entry: Added, like: Sequence[Seen], unlike: Sequence[Seen], against: Sequence[str] | None = None
     ) -> Text:
         where = f"normality of {self.class_name}"
-        rivals = self.groups if against is None else _names(against, "against")
+        others = self.groups if against is None else _names(against, "against")
         if against is not None and not entry.asked:
             raise NandError(f"{where}: nothing competes with examples alone; leave against out, or give ask=True")
-        made = resolve(self.class_name, entry, {*self.groups, *rivals})
+        made = resolve(self.class_name, entry, {*self.groups, *others})
         if made.text in self._held:
             raise NandError(f"{where}: {made.text!r} is normal already; remove it to change it")
         shows = None
         if like or unlike:
             good = self._good
             shows = shown(self.vlm, self.class_name, like, unlike, good, self.examples)
-        asked, text = None, Text(made.text, (), "", (), len(like), len(unlike))
+        held, text = Held(made.text, shown=shows), Text(made.text, (), "", (), len(like), len(unlike))
         if entry.asked:
             settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
             prompt = make_prompts(self.class_name, made.text, settings, now=datetime.now(UTC))
-            known = {name: self._competitor(name) for name in rivals}
+            known = {name: self._competitor(name) for name in others}
             f_add = self._feature(sentences(prompt.phrases))
-            asked = ask(made.text, f_add, self._normal, known, self.suppression, group=made.group, apart=made.apart)
+            asked = self._normal, known, self.suppression
+            rivals = competitors(f_add, *asked, group=made.group, apart=made.apart)
+            held = replace(
+                held,
+                asked=ask(made.text, f_add, *asked, group=made.group, apart=made.apart),
+                rivals=tuple(competing(self._normal, known, tuple(rivals), self.suppression).values()),
+            )
             said = " ".join([*prompt.phrases, *(against or ())])
             unknown = tuple(dict.fromkeys(self.vlm.unknown_words(said)))
             text = replace(text, phrases=prompt.phrases, provider=prompt.provider, unknown_words=unknown)
-        self._held[made.text] = _Held(text, asked, shows)
+        self._held[made.text] = text, held
         return text
 
     def remove(self, text: str) -> None:
@@ -315,14 +314,14 @@ class Normality:
         anomaly = resize_maps(check_maps(_tensor(maps), encoded.names, "maps"))
         suppression = torch.zeros(len(encoded), MAP_SIZE, MAP_SIZE)
         adapted, rule = anomaly.clone(), Rule(alpha=self.alpha, regions=self.regions, level=level)
-        start, held = 0, [(one.asked, one.shown) for one in self._held.values()]
-        good = self._good if any(shown for _, shown in held) else None
+        held = self._claiming(rule)
+        start, good = 0, self._good if any(one.shown for one in held) else None
         for features in encoded.batches:
             part = slice(start, start := start + len(features.pooled))
-            if self._held:
-                found = answers(self.vlm, features, held, good, self.suppression, self.examples)
-                suppression[part] = union(found)
-                adapted[part] = final_maps(anomaly[part], suppression[part], rule)
+            if held:
+                found = claims(self.vlm, features, held, good, self.suppression, self.examples)
+                suppression[part] = union([one.suppression for one in found])
+                adapted[part] = final_maps(anomaly[part], found, rule)
         return Result(
             anomaly=anomaly.numpy(),
             suppression=suppression.numpy(),
@@ -332,6 +331,13 @@ class Normality:
             unknown_words={text.text: text.unknown_words for text in self.texts if text.unknown_words},
             encoded=encoded,
         )
+
+    def _claiming(self, rule: Rule) -> list[Held]:
+        """What is normal now: none of it is a rival of the rest, and without regions there are no rivals."""
+        return [
+            replace(one, rivals=tuple(r for r in one.rivals if rule.regional and r.text not in self._held))
+            for _, one in self._held.values()
+        ]
 
     @cached_property
     def _good(self) -> Good:

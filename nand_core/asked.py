@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nand_core.decision import Claim
 from nand_core.examples import Good, Shown, enlarged, example_map, good_distances, kept_share, patch_vectors
-from nand_core.normality import rivals, suppression_map
+from nand_core.normality import distinct, suppression_map
 from nand_core.settings import ExampleSettings, SuppressionSettings
 from nand_core.vlm.features import ImageFeatures
 
@@ -28,6 +29,19 @@ class Asked:
     f_add: Vector
     f_nor: Vector
     others: tuple[Vector, ...] = ()
+
+
+@dataclass(frozen=True)
+class Held:
+    """A normality: its text, the question about it if it is asked, and its examples if there are some.
+
+    ``rivals`` are the questions about the texts that compete with it for an unusual region (``nand_core.decision``).
+    """
+
+    text: str
+    asked: Asked | None = None
+    shown: Shown | None = None
+    rivals: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,11 +72,32 @@ def ask(
         known: unit text features of the class's labelled groups, by name.
         group: the labelled group that the text is, if any: it does not compete with itself.
     """
-    others = tuple(vector for name, vector in known.items() if name != group) if settings.competing else ()
-    if apart and others:
-        chosen = rivals(torch.tensor(f_add), torch.tensor(f_nor), torch.tensor(others))
-        others = tuple(map(tuple, chosen.tolist()))
-    return Asked(text, f_add, f_nor, others)
+    others = competitors(f_add, f_nor, known, settings, group=group, apart=apart)
+    return Asked(text, f_add, f_nor, tuple(others.values()))
+
+
+def competitors(
+    f_add: Vector,
+    f_nor: Vector,
+    known: Mapping[str, Vector],
+    settings: SuppressionSettings,
+    *,
+    group: str = "",
+    apart: bool = True,
+) -> dict[str, Vector]:
+    """Those of the ``known`` groups that compete with a text, as in :func:`ask`; none unless ``settings.competing``."""
+    others = {name: vector for name, vector in known.items() if name != group} if settings.competing else {}
+    if not (apart and others):
+        return others
+    found = distinct(torch.tensor(f_add), torch.tensor(f_nor), torch.tensor(list(others.values())))
+    return {name: vector for (name, vector), other in zip(others.items(), found.tolist(), strict=True) if other}
+
+
+def competing(
+    f_nor: Vector, known: Mapping[str, Vector], names: Sequence[str], settings: SuppressionSettings
+) -> dict[str, Asked]:
+    """What the encoder is asked about each of the ``known`` groups that ``names`` has, by the group's name alone."""
+    return {name: ask(name, known[name], f_nor, known, settings, group=name, apart=False) for name in names}
 
 
 @torch.no_grad()
@@ -99,29 +134,30 @@ def seen(
     return torch.stack(found).amax(dim=0)
 
 
-def answers(
+def claims(
     vlm: VLM,
     features: ImageFeatures,
-    held: Sequence[tuple[Asked | None, Shown | None]],
+    held: Sequence[Held],
     good: Good | None,
     settings: SuppressionSettings,
     examples: ExampleSettings,
-) -> list[Tensor]:
-    """A_sup of several normalities, as :func:`seen`; the images are compared with the good ones once.
+) -> list[Claim]:
+    """What is seen of several normalities, as :func:`seen`, and of their rivals; nothing is asked or compared twice.
 
     Args:
-        held: the question about the text, and the examples, of each.
         good: what good images look like; needed where there are examples.
     """
     distances = None
-    if good is not None and any(shown for _, shown in held):
+    if good is not None and any(one.shown for one in held):
         distances = good_distances(patch_vectors([layer.cpu() for layer in features.layers]), good)
+    rivals = {one: answer(vlm, features, one, settings) for one in dict.fromkeys(r for h in held for r in h.rivals)}
     found = []
-    for asked, shown in held:
+    for one in held:
         compared = None
-        if shown is not None:
+        if one.shown is not None:
             if distances is None:
                 raise ValueError("examples, but no good patches to compare the images with")
-            compared = Compared(shown, distances, examples)
-        found.append(seen(vlm, features, asked, compared, settings))
+            compared = Compared(one.shown, distances, examples)
+        own = seen(vlm, features, one.asked, compared, settings)
+        found.append(Claim(own, tuple(rivals[other] for other in one.rivals)))
     return found

@@ -5,20 +5,24 @@ score, its rim often more, and both can lie far above every good image; where ne
 share of a large score is lost all the same. So a region - what hangs together above the *good level*, the score of an
 ordinary good image - is judged as one thing: what the suppression map says of it, most where the anomaly is strongest,
 decides which share of the way to the good level all of it falls. Nothing falls below it or is touched elsewhere.
+
+What a map says of a region means little by itself: a text that fits no defect is seen a little in all of them. So it
+stands beside what the class's other texts say of the same region, and counts for less where one of them says more.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import label
 from torch import Tensor
 
-from nand_core.normality import suppress
-from nand_core.settings import Rule
+from nand_core.normality import suppress, union
+from nand_core.settings import RegionSettings, Rule, Settings
 
 # Neighbours within an image, none across the images of a batch.
 _TOUCHING = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
@@ -30,29 +34,93 @@ def good_level(good: ArrayLike) -> float | None:
     return float(np.median(scores)) if len(scores) else None
 
 
-def final_maps(anomaly: Tensor, suppression: Tensor, rule: Rule) -> Tensor:
-    """A_final of maps A >= 0 and A_sup in [0, 1], both (N, H, W) float32: as ``rule`` says.
+@dataclass(frozen=True)
+class Claim:
+    """What is seen of one normality in N images: A_sup, and the A_sup of each text that competes with it.
 
-    Without ``rule.regions``, or where no good level is known, that is Eq. 6. Never above ``anomaly``; with alpha 0 or
-    without any suppression it is ``anomaly`` bit for bit.
+    All (N, H, W) float32 in [0, 1].
     """
-    if rule.regions is None or rule.level is None or not math.isfinite(rule.level):
-        return suppress(anomaly, suppression, rule.alpha)
-    maps = anomaly.numpy()
-    regions, count = label(maps > rule.level, _TOUCHING)
-    inside = np.flatnonzero(regions)
-    if not len(inside):
-        return anomaly.clone()
-    of = regions.ravel()[inside]
-    excess = maps.ravel()[inside].astype(np.float64) - rule.level
-    seen = suppression.numpy().ravel()[inside].astype(np.float64)
-    weight, found = (np.bincount(of, one, count + 1) for one in (excess**2, excess**2 * seen))
-    most = np.zeros(count + 1)
-    np.maximum.at(most, of, seen)
-    votes = (np.divide(found, weight, out=np.zeros(count + 1), where=weight > 0) + most) / 2
-    low, high = rule.regions.none, rule.regions.whole
-    share = rule.alpha * ((votes - low) / (high - low)).clip(0, 1)
-    final = maps.copy()
-    # Not as a difference in float32: what falls to the level has to tie there.
-    final.ravel()[inside] = rule.level + (1 - share[of]) * excess
-    return torch.from_numpy(final)
+
+    suppression: Tensor
+    rivals: tuple[Tensor, ...] = ()
+
+
+class Claimed(Settings):
+    """A claim whose maps lie in files, by their sha256."""
+
+    suppression: str
+    rivals: tuple[str, ...] = ()
+
+    def of(self, maps: Mapping[str, Tensor]) -> Claim:
+        """The claim, of maps by sha256."""
+        return Claim(maps[self.suppression], tuple(maps[one] for one in self.rivals))
+
+
+def final_maps(anomaly: Tensor, claims: Sequence[Claim], rule: Rule) -> Tensor:
+    """A_final of maps A >= 0 (N, H, W) float32 and of what is claimed to be normal in them; as :class:`Decision`."""
+    return Decision(anomaly, rule).final_maps(claims)
+
+
+class Decision:
+    """Maps A >= 0 (N, H, W) float32 and their unusual regions, found once, to be asked about many normalities.
+
+    Without ``rule.regions``, or where no good level is known, there are no regions, and Eq. 6 holds.
+    """
+
+    def __init__(self, anomaly: Tensor, rule: Rule) -> None:
+        self.anomaly, self.rule = anomaly, rule
+        self._regions = None
+        if rule.regional and rule.level is not None:
+            self._regions = _Regions(anomaly.numpy(), rule.level)
+
+    def final_maps(self, claims: Sequence[Claim]) -> Tensor:
+        """A_final (N, H, W): with several claims a region falls as far as the one that says most of it makes it.
+
+        Never above A; with alpha 0 or without any suppression it is A bit for bit.
+        """
+        if self._regions is None or self.rule.regions is None:
+            return suppress(self.anomaly, union([one.suppression for one in claims]), self.rule.alpha)
+        shares = np.stack([_share(self._regions, one, self.rule.regions) for one in claims])
+        return torch.from_numpy(self._regions.lowered(self.rule.alpha * shares.max(axis=0)))
+
+
+class _Regions:
+    """What hangs together above ``level`` in maps (N, H, W), counted from 1 over all of them."""
+
+    def __init__(self, maps: NDArray[np.float32], level: float) -> None:
+        self.maps, self.level = maps, level
+        regions, self.count = label(maps > level, _TOUCHING)
+        self.inside = np.flatnonzero(regions)
+        self.of = regions.ravel()[self.inside]
+        self.excess = maps.ravel()[self.inside].astype(np.float64) - level
+        self.weight = np.bincount(self.of, self.excess**2, self.count + 1)
+        self._votes: dict[int, tuple[Tensor, NDArray[np.float64]]] = {}
+
+    def votes(self, suppression: Tensor) -> NDArray[np.float64]:
+        """Of A_sup in each region, (count + 1,): half its mean, by the square of the excess, and half its maximum."""
+        # A map is asked about for each text that it competes with; kept, so that no other takes its identity.
+        kept = self._votes.get(id(suppression))
+        if kept is None:
+            seen = suppression.numpy().ravel()[self.inside].astype(np.float64)
+            found, most = np.bincount(self.of, self.excess**2 * seen, self.count + 1), np.zeros(self.count + 1)
+            np.maximum.at(most, self.of, seen)
+            mean = np.divide(found, self.weight, out=np.zeros(self.count + 1), where=self.weight > 0)
+            kept = self._votes[id(suppression)] = suppression, (mean + most) / 2
+        return kept[1]
+
+    def lowered(self, share: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The maps with each region lowered by its share (count + 1,) of the way to the level."""
+        final = self.maps.copy()
+        # Not as a difference in float32: what falls to the level has to tie there.
+        final.ravel()[self.inside] = self.level + (1 - share[self.of]) * self.excess
+        return final
+
+
+def _share(regions: _Regions, claim: Claim, settings: RegionSettings) -> NDArray[np.float64]:
+    """Which share of the way to the level each region falls, (count + 1,) in [0, 1]."""
+    votes, whole = regions.votes(claim.suppression), settings.alone
+    if claim.rivals:
+        other = np.maximum.reduce([regions.votes(one) for one in claim.rivals])
+        behind = np.divide(votes, other, out=np.ones_like(votes), where=other > votes)
+        votes, whole = votes * behind**2, settings.whole
+    return ((votes - settings.none) / (whole - settings.none)).clip(0, 1)

@@ -126,18 +126,18 @@ def _window_maximum(maps: Tensor, side: int, dim: int) -> Tensor:
     return found.narrow(dim, 0, length)
 
 
-def rivals(f_add: Tensor, f_nor: Tensor, known: Tensor) -> Tensor:
-    """The rows of ``known`` (M, E) that a text ``f_add`` (E,) from outside these groups has to compete with.
+def distinct(f_add: Tensor, f_nor: Tensor, known: Tensor) -> Tensor:
+    """Which of ``known`` (M, E), (M,) bool, a text ``f_add`` (E,) from outside these groups has to compete with.
 
     A text that says the same as a known group would lose half of the softmax to it. A group says the same if
     its cosine to ``f_add`` is nearer to 1 than to the largest among ``known`` and ``f_nor``, which have
     different meanings: a limit in the units of the text tower, whose cosines may all lie high.
     """
     if not len(known):
-        return known
+        return torch.zeros(0, dtype=torch.bool)
     texts = torch.cat([known, f_nor[None]])
     cosines = (texts @ texts.T).fill_diagonal_(-1)
-    return known[known @ f_add <= (1 + cosines.max()) / 2]
+    return known @ f_add <= (1 + cosines.max()) / 2
 
 
 def suppress(anomaly: Tensor, suppression: Tensor, alpha: float = 1.0) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -121,20 +122,22 @@ class ExampleProtocol(Settings):
 
 
 class RegionSettings(Settings):
-    """When what a suppression map says of an unusual region is enough to suppress it, as a whole.
+    """When what is seen of a normality in an unusual region is enough to suppress it, as a whole.
 
     Attributes:
-        none, whole: of what is seen in the region: up to ``none`` it stays as it is, from ``whole`` on it falls to the
-            good level; between them the share grows evenly.
+        none, whole: up to ``none`` the region stays as it is, from ``whole`` on it falls to the good level; between
+            them the share grows evenly.
+        alone: in the place of ``whole`` where no other text competes for the region.
     """
 
     none: float = Field(0.0, ge=0, lt=1)
-    whole: float = Field(0.7, gt=0, le=1)
+    whole: float = Field(0.4, gt=0, le=1)
+    alone: float = Field(0.7, gt=0, le=1)
 
     @model_validator(mode="after")
     def _ascending(self) -> RegionSettings:
-        if self.none >= self.whole:
-            raise ValueError("none must be below whole")
+        if self.none >= min(self.whole, self.alone):
+            raise ValueError("none must be below whole and alone")
         return self
 
 
@@ -150,6 +153,11 @@ class Rule(Settings):
     alpha: float = Field(1.0, ge=0, le=1)
     regions: RegionSettings | None = RegionSettings()
     level: float | None = None
+
+    @property
+    def regional(self) -> bool:
+        """Whether regions are judged, and not every pixel by itself."""
+        return self.regions is not None and self.level is not None and math.isfinite(self.level)
 
 
 class EvaluationSettings(Settings):

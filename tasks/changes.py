@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nand_core.artifacts.store import Record
+from nand_core.decision import Claimed
 from nand_core.report.strips import draw_strips, write_archive
 from nand_core.settings import Rule
 from tasks.cache import Spec, item
@@ -13,18 +14,17 @@ from tasks.work import Work
 
 
 class StripsSpec(Spec):
-    """What the pictures show, by content: paths and sha256 of the images in order, and the maps of all that is normal.
+    """What the pictures show, by content: paths and sha256 of the images in order, and what is claimed to be normal.
 
     ``rule`` is the one that the scores were computed with, ``panel`` and ``quality`` are those of ``report``.
     """
 
-    unkeyed: ClassVar = frozenset({"base_path", "suppression_paths"})
+    unkeyed: ClassVar = frozenset({"files"})
 
     images: tuple[tuple[str, str], ...]
     base: str
-    base_path: Path
-    suppressions: tuple[str, ...]
-    suppression_paths: tuple[Path, ...]
+    claims: tuple[Claimed, ...]
+    files: dict[str, Path]
     rule: Rule
     panel: int
     quality: int
@@ -35,8 +35,9 @@ def strips(spec: StripsSpec, work: Work) -> Record:
     """A zip of WebP files (``nand_core.report.strips``): one record, however many images there are."""
     drawn = draw_strips(
         ((path, work.root / path) for path, _ in spec.images),
-        spec.base_path,
-        spec.suppression_paths,
+        spec.files[spec.base],
+        spec.claims,
+        spec.files,
         spec.rule,
         longest=spec.panel,
         quality=spec.quality,

@@ -18,14 +18,14 @@ from tasks.work import Work
 class EvaluateSpec(Spec):
     """The class's test rows (class, type, group, path) and their scores (``tasks.scores``) in the same order.
 
-    ``own`` are those with the group's text, ``wrong`` those with each other group's, and "" those with the nonsense.
+    ``texts`` are those of the scores, in their order: the groups', and "" for the nonsense.
     """
 
     detector: str
     group: str
     rows: tuple[dict[str, str], ...]
-    own: Record
-    wrong: dict[str, Record]
+    texts: tuple[str, ...]
+    scores: Record
     settings: EvaluationSettings
 
 
@@ -33,9 +33,9 @@ class EvaluateSpec(Spec):
 def evaluate(spec: EvaluateSpec, work: Work) -> Record:
     """``{"row": of the AUROC table, "operating": of the operating table, "scores": columns}``, as JSON."""
     rows = pd.DataFrame(list(spec.rows))
-    before, after = np.load(work.store.path(spec.own), allow_pickle=False)
-    wrong = {text: np.load(work.store.path(record), allow_pickle=False)[1] for text, record in spec.wrong.items()}
-    judged = spec.detector, rows, spec.group, before, after
+    before, *scores = np.load(work.store.path(spec.scores), allow_pickle=False)
+    wrong = dict(zip(spec.texts, scores, strict=True))
+    judged = spec.detector, rows, spec.group, before, wrong.pop(spec.group)
     answer = {
         "row": evaluate_group(*judged, wrong, spec.settings),
         "operating": operating_row(*judged, spec.settings, wrong),

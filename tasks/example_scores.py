@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from nand_core.artifacts.store import Record
-from nand_core.decision import final_maps
+from nand_core.decision import Claim, Claimed, Decision
 from nand_core.example_protocol import example_row
 from nand_core.examples import enlarged, example_map
 from nand_core.normality import image_score
@@ -59,18 +59,20 @@ class Draw(Settings):
 
 
 class ExampleScoresSpec(Spec):
-    """One detector on one class, one group of which is shown; its maps and those of the group's text by content."""
+    """One detector on one class, one group of which is shown; its maps and what the group's text claims by content.
 
-    unkeyed: ClassVar = frozenset({"base_path", "text_path"})
+    ``files`` has the maps of each content.
+    """
+
+    unkeyed: ClassVar = frozenset({"files"})
 
     detector: str
     group: str
     rows: tuple[dict[str, str], ...]
     draws: tuple[Draw, ...]
     base: str
-    base_path: Path
-    text: str
-    text_path: Path
+    text: Claimed
+    files: dict[str, Path]
     rule: Rule
     settings: EvaluationSettings
 
@@ -79,20 +81,24 @@ class ExampleScoresSpec(Spec):
 def example_scores(spec: ExampleScoresSpec, work: Work) -> Record:
     """The rows of ``results/examples.parquet``, as JSON."""
     rows = pd.DataFrame(list(spec.rows))
-    base, text = (opened(path, rows["path"].tolist()) for path in (spec.base_path, spec.text_path))
+    named = dict.fromkeys((spec.base, spec.text.suppression, *spec.text.rivals))
+    files = [opened(spec.files[one], rows["path"].tolist()) for one in named]
     grids = [np.load(work.store.path(one.grid), mmap_mode="r", allow_pickle=False) for one in spec.draws]
     before, by_text = np.empty((2, len(rows)))
     after, both = np.empty((2, len(grids), len(rows)))
     start = 0
-    for maps in zip(base.batches(16), text.batches(16), strict=True):
-        anomaly, said = map(torch.from_numpy, maps)
+    for parts in zip(*(file.batches(16) for file in files), strict=True):
+        maps = dict(zip(named, map(torch.from_numpy, parts), strict=True))
+        anomaly, said = maps[spec.base], spec.text.of(maps)
         part = slice(start, start := start + len(anomaly))
+        decision = Decision(anomaly, spec.rule)
         before[part] = image_score(anomaly)
-        by_text[part] = image_score(final_maps(anomaly, said, spec.rule))
+        by_text[part] = image_score(decision.final_maps([said]))
         for number, grid in enumerate(grids):
             shown = enlarged(torch.from_numpy(grid[part].copy()))
-            after[number, part] = image_score(final_maps(anomaly, shown, spec.rule))
-            both[number, part] = image_score(final_maps(anomaly, torch.maximum(shown, said), spec.rule))
+            after[number, part] = image_score(decision.final_maps([Claim(shown)]))
+            together = Claim(torch.maximum(shown, said.suppression), said.rivals)
+            both[number, part] = image_score(decision.final_maps([together]))
     judged = [
         {
             "images": one.images,

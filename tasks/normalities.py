@@ -9,6 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from nand_core.artifacts.store import Record
+from nand_core.decision import Claimed
 from nand_core.operating import effect_rows
 from nand_core.settings import EvaluationSettings, Rule
 from tasks.cache import Spec, item
@@ -17,22 +18,21 @@ from tasks.work import Work
 
 
 class EffectSpec(Spec):
-    """The maps by content, those of the normalities in the digests' order: which was added first has no effect.
+    """The maps by content, in ``files``; what is claimed in the digests' order: which was added first has no effect.
 
     ``added`` are the labelled groups among the normalities; ``rows`` as in ``EvaluateSpec``. ``left_out`` are the paths
     of images that are examples of a normality: what it does to them says nothing.
     """
 
-    unkeyed: ClassVar = frozenset({"base_path", "suppression_paths"})
+    unkeyed: ClassVar = frozenset({"files"})
 
     detector: str
     rows: tuple[dict[str, str], ...]
     added: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     base: str
-    base_path: Path
-    suppressions: tuple[str, ...]
-    suppression_paths: tuple[Path, ...]
+    claims: tuple[Claimed, ...]
+    files: dict[str, Path]
     rule: Rule
     settings: EvaluationSettings
 
@@ -41,7 +41,8 @@ class EffectSpec(Spec):
 def normalities(spec: EffectSpec, work: Work) -> Record:
     """The class's rows of ``results/normalities.parquet``."""
     rows = pd.DataFrame(list(spec.rows))
-    before, after = map_scores(spec.base_path, spec.suppression_paths, rows["path"].tolist(), spec.rule)
+    asked = [spec.claims]
+    before, after = map_scores(spec.files[spec.base], spec.files, asked, rows["path"].tolist(), spec.rule)
     kept = ~rows["path"].isin(spec.left_out).to_numpy()
     found = effect_rows(spec.detector, rows[kept], spec.added, before[kept], after[kept], spec.settings)
     buffer = io.BytesIO()

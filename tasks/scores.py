@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,9 +12,9 @@ import torch
 
 from nand_core.artifacts.maps import MapFile
 from nand_core.artifacts.store import Record
-from nand_core.decision import final_maps, good_level
+from nand_core.decision import Claimed, Decision, good_level
 from nand_core.errors import NandError
-from nand_core.normality import image_score, union
+from nand_core.normality import image_score
 from nand_core.settings import Rule
 from tasks.cache import Spec, item
 from tasks.work import Work
@@ -49,15 +49,17 @@ def level_of(record: Record, good: Sequence[bool], work: Work) -> float | None:
 
 
 class ScoreSpec(Spec):
-    """The maps by content and the paths of their images in order."""
+    """A detector's maps by content, the paths of their images in order, and what each text claims to be normal.
 
-    unkeyed: ClassVar = frozenset({"base_path", "suppression_path"})
+    ``files`` has the maps of each content.
+    """
+
+    unkeyed: ClassVar = frozenset({"files"})
 
     ids: tuple[str, ...]
     base: str
-    base_path: Path
-    suppression: str
-    suppression_path: Path
+    claims: dict[str, Claimed]
+    files: dict[str, Path]
     rule: Rule
 
 
@@ -76,30 +78,38 @@ def opened(path: Path, ids: list[str]) -> MapFile:
 
 
 def map_scores(
-    base: Path, suppressions: Collection[Path], ids: list[str], rule: Rule
-) -> tuple[np.ndarray, np.ndarray]:
-    """Image scores before and after all ``suppressions``, each (n,) float64, a few maps in memory at a time."""
-    files = [opened(path, ids) for path in (base, *suppressions)]
+    base: Path, files: Mapping[str, Path], asked: Sequence[Sequence[Claimed]], ids: list[str], rule: Rule
+) -> np.ndarray:
+    """Image scores before, and after each of ``asked``, (1 + len(asked), n) float64, a few maps in memory at a time.
+
+    Args:
+        base: the detector's maps.
+        files: the maps of each content that is claimed.
+        asked: what is claimed to be normal at once.
+    """
+    named = {one for claims in asked for claim in claims for one in (claim.suppression, *claim.rivals)}
+    read = {content: opened(files[content], ids) for content in sorted(named)}
     # Filled in place: a small result kept from every batch would pin the memory that the batch took.
-    before, after = np.empty((2, len(ids)))
+    found = np.empty((1 + len(asked), len(ids)))
     start = 0
-    for parts in zip(*(file.batches() for file in files), strict=True):
-        anomaly, *found = map(torch.from_numpy, parts)
-        stop = start + len(anomaly)
-        before[start:stop] = image_score(anomaly)
-        after[start:stop] = image_score(final_maps(anomaly, union(found), rule))
-        start = stop
-    return before, after
+    for parts in zip(opened(base, ids).batches(), *(file.batches() for file in read.values()), strict=True):
+        anomaly, *others = map(torch.from_numpy, parts)
+        maps, part = dict(zip(read, others, strict=True)), slice(start, start := start + len(anomaly))
+        found[0, part] = image_score(anomaly)
+        decision = Decision(anomaly, rule)
+        for number, claims in enumerate(asked, 1):
+            found[number, part] = image_score(decision.final_maps([one.of(maps) for one in claims]))
+    return found
 
 
 @item
 def scores(spec: ScoreSpec, work: Work) -> Record:
-    """Before and after, (2, n) float64, as npy.
+    """Before, and after each text in the order of their names, (1 + texts, n) float64, as npy.
 
-    A group is judged by the scores of every text of its class: kept, the maps are read once and not for each group.
+    A group is judged by the scores of every text of its class: together they are read once.
     """
-    found = map_scores(spec.base_path, [spec.suppression_path], list(spec.ids), spec.rule)
-    return work.store.put(_npy(np.stack(found)), "npy")
+    asked = [[spec.claims[text]] for text in sorted(spec.claims)]
+    return work.store.put(_npy(map_scores(spec.files[spec.base], spec.files, asked, list(spec.ids), spec.rule)), "npy")
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nand_core.asked import Asked, answers
+from nand_core.asked import Held, claims
 from nand_core.decision import final_maps
 from nand_core.detectors.base import Detector
-from nand_core.examples import Good, Shown
-from nand_core.normality import image_score, resize_maps, union
+from nand_core.examples import Good
+from nand_core.normality import image_score, resize_maps
 from nand_core.settings import ExampleSettings, Rule, SuppressionSettings
 from nand_core.vlm.features import ImageFeatures
 
@@ -31,15 +31,6 @@ class Verdict:
     score_before: float
     score_after: float
     adapted: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Held:
-    """A normality: its text, the question about it if it is asked, and its examples if there are some."""
-
-    text: str
-    asked: Asked | None = None
-    shown: Shown | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +61,8 @@ class Judge:
         anomaly = resize_maps(self.detector.maps(batch))
         adapted = anomaly
         if self.normalities:
-            held = [(one.asked, one.shown) for one in self.normalities]
-            found = answers(self.vlm(), batch.features(), held, self.good, self.suppression, self.examples)
-            adapted = final_maps(anomaly, union(found), self.rule)
+            how = self.good, self.suppression, self.examples
+            adapted = final_maps(anomaly, claims(self.vlm(), batch.features(), self.normalities, *how), self.rule)
         before, after = image_score(anomaly).tolist(), image_score(adapted).tolist()
         # A copy each: one map that is kept must not keep the batch.
         return [Verdict(*one) for one in zip(before, after, (one.numpy().copy() for one in adapted), strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from nand_core.datasets.images import read_image, read_mask
-from nand_core.decision import final_maps, good_level
+from nand_core.decision import Claim, final_maps, good_level
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, fitted, heat, mask_panel, photo
 from nand_core.report.strips import MapsById
@@ -95,6 +95,8 @@ class Gallery:
             return [], []
         base = MapsById(self.inputs.artifacts / "base_maps" / detector / f"{class_name}.npz")
         suppression = MapsById(self.inputs.artifacts / "suppression" / class_name / f"{group}.npz")
+        others = sorted((self.inputs.artifacts / "rivals" / class_name).glob("*.npz"))
+        rivals = [MapsById(path) for path in others if path.name != f"{group}.npz"]
         good = scores[scores["type"] == "good"]
         rule = self.inputs.evaluation.rule(good_level(good["score_before"]))
 
@@ -107,7 +109,7 @@ class Gallery:
                 after,
                 _share_below(good["score_before"], before),
                 _share_below(good["score_after"], after),
-                self._panels(row["id"], base[row["id"]], suppression[row["id"]], rule),
+                self._panels(row["id"], base[row["id"]], _claim(suppression, rivals, row["id"]), rule),
             )
 
         return (
@@ -115,13 +117,13 @@ class Gallery:
             [example(row) for row in spoiled.to_dict("records")],
         )
 
-    def _panels(self, image_id: str, anomaly: np.ndarray, suppression: np.ndarray, rule: Rule) -> list[Panel]:
-        final = final_maps(torch.from_numpy(anomaly)[None], torch.from_numpy(suppression)[None], rule)[0].numpy()
+    def _panels(self, image_id: str, anomaly: np.ndarray, claim: Claim, rule: Rule) -> list[Panel]:
+        final = final_maps(torch.from_numpy(anomaly)[None], [claim], rule)[0].numpy()
         pictures = self._photo_and_mask(image_id)
         size, top = (pictures[0].width, pictures[0].height), float(anomaly.max())
         maps = [
             ("A", anomaly, top, ANOMALY),
-            ("A_sup", suppression, 1.0, SUPPRESSION),
+            ("A_sup", claim.suppression[0].numpy(), 1.0, SUPPRESSION),
             ("A_final", final, top, ANOMALY),
         ]
         quality = self.settings.quality
@@ -140,6 +142,12 @@ class Gallery:
                 mask = mask_panel(read_mask(root / str(row["mask"]), image.size), self.settings.panel)
             self._pictures[image_id] = [Panel("image", picture, *size), Panel("mask", mask, *size)]
         return self._pictures[image_id]
+
+
+def _claim(suppression: MapsById, rivals: Sequence[MapsById], image_id: str) -> Claim:
+    """Of one image."""
+    own, *others = (torch.from_numpy(maps[image_id])[None] for maps in (suppression, *rivals))
+    return Claim(own, tuple(others))
 
 
 def _share_below(scores: pd.Series, score: float) -> float:

@@ -18,7 +18,7 @@ from PIL import Image
 from nand_core.artifacts.disk import refusals, replacing
 from nand_core.artifacts.maps import MapFile
 from nand_core.datasets.images import read_image
-from nand_core.decision import final_maps
+from nand_core.decision import Claimed, final_maps
 from nand_core.errors import NandError
 from nand_core.normality import union
 from nand_core.report.panels import ANOMALY, SUPPRESSION, coloured, fitted, levels, webp
@@ -86,7 +86,8 @@ def strip_name(image_id: str) -> str:
 def draw_strips(
     images: Iterable[tuple[str, Path]],
     base: Path,
-    suppressions: Sequence[Path],
+    claims: Sequence[Claimed],
+    files: Mapping[str, Path],
     rule: Rule,
     *,
     longest: int,
@@ -96,17 +97,22 @@ def draw_strips(
 
     Args:
         images: id and file.
-        base, suppressions: files of maps that hold these ids; all suppressions together are A_sup.
+        base: the detector's maps, which hold these ids.
+        claims: what is normal; all of it together is A_sup.
+        files: the maps of each content that is claimed.
         rule: what they do to the detector's maps, the one that the scores were computed with.
 
     Raises:
         NandError: an image or a map cannot be read.
     """
-    anomalies, found = MapsById(base), [MapsById(path) for path in suppressions]
+    anomalies = MapsById(base)
+    read = {one: MapsById(files[one]) for claim in claims for one in (claim.suppression, *claim.rivals)}
     for image_id, path in images:
         anomaly = torch.from_numpy(anomalies[image_id])[None]
-        suppression = union([torch.from_numpy(maps[image_id])[None] for maps in found])
-        final = final_maps(anomaly, suppression, rule)
+        found = {content: torch.from_numpy(maps[image_id])[None] for content, maps in read.items()}
+        claimed = [one.of(found) for one in claims]
+        suppression = union([one.suppression for one in claimed])
+        final = final_maps(anomaly, claimed, rule)
         maps = (anomaly[0].numpy(), suppression[0].numpy(), final[0].numpy())
         yield strip_name(image_id), strip(read_image(path), maps, longest, quality)
 

@@ -23,14 +23,15 @@ from nand import Normality
 from nand.project.server import local_server
 from nand_core.artifacts.maps import MapFile
 from nand_core.config import load_params
-from nand_core.decision import final_maps, good_level
-from nand_core.normality import union
+from nand_core.decision import Claim, final_maps, good_level
 from nand_core.report.panels import ANOMALY, coloured, levels
 from nand_core.report.strips import GAP, strip_name
 from nand_core.settings import Rule
 
 NAND = (sys.executable, "-m", "nand")
 SMALL = {"train_good: 40": "train_good: 4", "test_good: 20": "test_good: 6", "per_type: 12": "per_type: 3"}
+NAMES = ("loose_fibre", "thread")
+RIVALS = [f"rivals/carpet/{group}" for group in ("color", "hole", "metal")]
 FREE = "artifacts/suppression/carpet/loose_fibre.npz"
 DETECTORS = ("april_gan", "patchcore")
 PICTURES = "results/report/changes/"
@@ -252,14 +253,15 @@ def test_two_normalities_suppress_in_turn(project, both, effect):
     rows = effect[effect["detector"] == "patchcore"].set_index("id")
     maps = [
         MapFile(project.folder / f"artifacts/{name}.npz")
-        for name in ("base_maps/patchcore/carpet", "suppression/carpet/loose_fibre", "suppression/carpet/thread")
+        for name in ("base_maps/patchcore/carpet", *(f"suppression/carpet/{one}" for one in NAMES), *RIVALS)
     ]
-    base, *found = [file[:] for file in maps]
+    base, *found = [torch.from_numpy(file[:]) for file in maps]
     ids = list(maps[0].ids)
-    np.testing.assert_allclose(rows.loc[ids, "score_before"], base.max((1, 2)))
+    np.testing.assert_allclose(rows.loc[ids, "score_before"], base.amax((1, 2)))
     level = np.median(rows.loc[rows["type"] == "good", "score_before"])
-    seen = torch.from_numpy(1 - np.prod([1 - one for one in found], axis=0))
-    left = final_maps(torch.from_numpy(base), seen, Rule(level=level)).numpy()
+    fibre, thread, *rivals = found  # of the groups that are not normal; the fibre is none of them either
+    claims = [Claim(fibre, tuple(rivals)), Claim(thread, tuple(rivals))]
+    left = final_maps(base, claims, Rule(level=level)).numpy()
     np.testing.assert_allclose(rows.loc[ids, "score_after"], left.max((1, 2)), rtol=1e-5)
     assert set(rows.loc[rows["added"], "type"]) == {"thread"}
 
@@ -312,13 +314,14 @@ def test_every_image_that_changed_sides_has_its_picture_and_no_other_has(first, 
 
 def test_the_pictures_show_what_the_scores_were_computed_with(project, both, strips):
     evaluation = load_params(project.folder / "params.yaml").evaluation
-    files = [MapFile(project.folder / f"artifacts/suppression/carpet/{name}.npz") for name in ("loose_fibre", "thread")]
+    files = [MapFile(project.folder / f"artifacts/suppression/carpet/{name}.npz") for name in NAMES]
     for detector in DETECTORS:
         rows = both.effect[both.effect["detector"] == detector].set_index("id")
         rule = evaluation.rule(good_level(rows.loc[rows["type"] == "good", "score_before"]))
         base = MapFile(project.folder / f"artifacts/base_maps/{detector}/carpet.npz")
-        found = union([torch.from_numpy(file[:]) for file in files])
-        final = final_maps(torch.from_numpy(base[:]), found, rule).numpy()
+        rivals = tuple(torch.from_numpy(MapFile(project.folder / f"artifacts/{one}.npz")[:]) for one in RIVALS)
+        claims = [Claim(torch.from_numpy(file[:]), rivals) for file in files]
+        final = final_maps(torch.from_numpy(base[:]), claims, rule).numpy()
         for i, path in enumerate(base.ids):
             assert final[i].max() == rows.loc[path, "score_after"]
             if (detector, path) in strips:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flows.inbox.current import check_current, current_thresholds, good_scores
-from flows.inbox.judge import Batch, Held, Judge
+from flows.inbox.judge import Batch, Judge
 from flows.inbox.overlay import OUTLINE, overlay
-from nand_core.asked import Asked
-from nand_core.decision import final_maps
+from nand_core.asked import Asked, Held
+from nand_core.decision import Claim, final_maps
 from nand_core.errors import NandError
 from nand_core.normalities import Normality
-from nand_core.normality import suppression_map, union
+from nand_core.normality import suppression_map
 from nand_core.operating import effect_rows, operating_row
 from nand_core.prompts.settings import PromptSettings
 from nand_core.settings import EvaluationSettings, Rule, SuppressionSettings
@@ -61,16 +61,18 @@ def images(count: int, seed: int = 0) -> list[Image.Image]:
     return [Image.fromarray(draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(count)]
 
 
-def judge(asked: tuple[Asked, ...], encoder: TinyEncoder | None = None, level: float | None = None) -> Judge:
-    held = tuple(Held(one.text, one) for one in asked)
+def judge(
+    asked: tuple[Asked, ...], encoder: TinyEncoder | None = None, level: float | None = None, rivals: int = 0
+) -> Judge:
+    held = tuple(Held(one.text, one, None, tuple(r for r in asked[:rivals] if r is not one)) for one in asked)
     rule = Rule(alpha=0.7, level=level)
     return Judge("red", RedDetector(), lambda: encoder, held, SUPPRESSION, rule, 0.5, 0.4)
 
 
-@pytest.mark.parametrize("level", [None, 0.4])
-def test_the_adapted_map_is_that_of_the_rule(level):
+@pytest.mark.parametrize(("level", "rivals"), [(None, 0), (0.4, 0), (0.4, 2)])
+def test_the_adapted_map_is_that_of_the_rule(level, rivals):
     encoder, pictures = TinyEncoder(), images(3)
-    found = judge(ASKED, encoder, level)(["a", "b", "c"], pictures)
+    found = judge(ASKED, encoder, level, rivals)(["a", "b", "c"], pictures)
     layers = encoder.encode_images(torch.stack([encoder.preprocess(image) for image in pictures])).layers
     maps = [
         suppression_map(
@@ -82,7 +84,8 @@ def test_the_adapted_map_is_that_of_the_rule(level):
     base = torch.nn.functional.interpolate(
         RedDetector().maps(Batch((), pictures, lambda: None))[:, None], size=(256, 256), mode="bilinear"
     )[:, 0]
-    expected = final_maps(base, union(maps), Rule(alpha=0.7, level=level))
+    claimed = [Claim(one, tuple(r for r in maps[:rivals] if r is not one)) for one in maps]
+    expected = final_maps(base, claimed, Rule(alpha=0.7, level=level))
     for verdict, anomaly, adapted in zip(found, base, expected, strict=True):
         torch.testing.assert_close(torch.from_numpy(verdict.adapted), adapted)
         assert verdict.score_before == float(anomaly.max())

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from test_inbox_judge import ASKED, FEATURES, HELD, SUPPRESSION, RedDetector, TinyEncoder, current_or_not, images
 
-from flows.inbox.judge import Held, Judge
-from nand_core.asked import Compared, seen
+from flows.inbox.judge import Judge
+from nand_core.asked import Compared, Held, seen
 from nand_core.errors import NandError
 from nand_core.examples import Good, Shown, good_distances, learn_good, patch_vectors, picture_patches
 from nand_core.normalities import Normality

@@ -15,11 +15,11 @@ from nand_core.normality import (
     SuppressionSettings,
     combine,
     dilate,
+    distinct,
     image_score,
     layer_logits,
     layer_probabilities,
     resize_maps,
-    rivals,
     suppress,
     suppression_map,
     text_feature,
@@ -210,7 +210,7 @@ def test_a_text_from_outside_competes_with_the_groups_that_mean_something_else(s
     thread, hole, normal = ([shared, *row] for row in ([1, 0, 0], [0, 1, 0], [0, 0, 1]))
     known = unit(thread, hole)
     synonym, stranger = unit([shared, 1, 0.2, 0])[0], unit([shared, 0.3, 0.3, 1])[0]
-    assert torch.equal(rivals(synonym, unit(normal)[0], known), known[1:])
-    assert torch.equal(rivals(stranger, unit(normal)[0], known), known)
-    assert torch.equal(rivals(synonym, unit(normal)[0], known[:1]), known[:0])
-    assert rivals(synonym, unit(normal)[0], known[:0]).shape == (0, 4)
+    assert distinct(synonym, unit(normal)[0], known).tolist() == [False, True]
+    assert distinct(stranger, unit(normal)[0], known).tolist() == [True, True]
+    assert distinct(synonym, unit(normal)[0], known[:1]).tolist() == [False]
+    assert distinct(synonym, unit(normal)[0], known[:0]).tolist() == []

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from test_report import Page, save, save_maps
 
-from nand_core.decision import final_maps
+from nand_core.decision import Claim, Claimed, final_maps
 from nand_core.errors import NandError
 from nand_core.operating import EFFECT_COLUMNS, effect_table
 from nand_core.report.changes import LIMIT, SIDES, against, changed, render_changes
@@ -199,9 +199,9 @@ def maps(tmp_path) -> dict[str, np.ndarray]:
 
 def drawn(folder: Path, ids: list[str], quality: int = 90, rule: Rule | None = None) -> dict[str, bytes]:
     images = [(path, folder / "data" / path) for path in ids]
-    suppressions = [folder / "one.npz", folder / "two.npz"]
-    rule = rule or Rule(level=0.5)
-    return dict(draw_strips(images, folder / "base.npz", suppressions, rule, longest=32, quality=quality))
+    files = {name: folder / f"{name}.npz" for name in ("one", "two")}
+    claims, rule = [Claimed(suppression="one", rivals=("two",)), Claimed(suppression="two")], rule or Rule(level=0.5)
+    return dict(draw_strips(images, folder / "base.npz", claims, files, rule, longest=32, quality=quality))
 
 
 @pytest.mark.parametrize("rule", [Rule(level=0.5), Rule(level=None), Rule(alpha=0.3, level=0.7), Rule(regions=None)])
@@ -210,7 +210,8 @@ def test_a_strip_shows_what_the_scores_were_computed_with(tmp_path, maps, rule):
     found = drawn(tmp_path, ids[::-1], rule=rule)
     assert list(found) == [strip_name(path) for path in ids[::-1]]
     seen = 1 - (1 - maps["one"]) * (1 - maps["two"])
-    final = final_maps(torch.from_numpy(maps["base"]), torch.from_numpy(seen), rule).numpy()
+    one, two = (torch.from_numpy(maps[name]) for name in ("one", "two"))
+    final = final_maps(torch.from_numpy(maps["base"]), [Claim(one, (two,)), Claim(two)], rule).numpy()
     for i, path in enumerate(ids):
         picture = Image.open(io.BytesIO(found[strip_name(path)]))
         assert picture.format == "WEBP" and picture.size == strip_size((40, 30), 32) == (4 * 32 + 3 * GAP, 24)

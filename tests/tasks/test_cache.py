@@ -16,6 +16,7 @@ from prefect.results import ResultRecord, ResultRecordMetadata, ResultStore
 from prefect.serializers import PickleSerializer
 
 from nand_core.artifacts.store import Record, Store
+from nand_core.decision import Claimed
 from nand_core.protocol import EvaluationSettings
 from nand_core.settings import Rule
 from tasks import code
@@ -43,12 +44,12 @@ SPECS = {
     ),
     ScoreSpec: (
         {
-            "ids": ("x",), "base": "1", "base_path": Path("p"), "suppression": "2", "suppression_path": Path("q"),
+            "ids": ("x",), "base": "1", "claims": {"": Claimed(suppression="2")}, "files": {"1": Path("p")},
             "rule": Rule(alpha=1.0),
         },
         {
-            "ids": ("y",), "base": "3", "base_path": Path("r"), "suppression": "4", "suppression_path": Path("s"),
-            "rule": Rule(alpha=0.5, level=1.0),
+            "ids": ("y",), "base": "3", "claims": {"": Claimed(suppression="2", rivals=("3",))},
+            "files": {"1": Path("q")}, "rule": Rule(alpha=0.5, level=1.0),
         },
     ),
     BaseScoreSpec: (
@@ -57,12 +58,12 @@ SPECS = {
     ),
     EvaluateSpec: (
         {
-            "detector": "a", "group": "thread", "rows": ({"path": "x"},), "own": record("1"),
-            "wrong": {"": record("2"), "hole": record("3")}, "settings": EvaluationSettings(alpha=1.0),
+            "detector": "a", "group": "thread", "rows": ({"path": "x"},), "texts": ("", "thread"),
+            "scores": record("1"), "settings": EvaluationSettings(alpha=1.0),
         },
         {
-            "detector": "b", "group": "hole", "rows": ({"path": "y"},), "own": record("4"),
-            "wrong": {"": record("2"), "hole": record("5")}, "settings": EvaluationSettings(alpha=0.5),
+            "detector": "b", "group": "hole", "rows": ({"path": "y"},), "texts": ("", "hole"),
+            "scores": record("4"), "settings": EvaluationSettings(alpha=0.5),
         },
     ),
 }  # fmt: skip

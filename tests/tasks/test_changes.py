@@ -13,6 +13,7 @@ import flows.changes
 from flows.changes import write_page
 from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record, Store
+from nand_core.decision import Claimed
 from nand_core.errors import NandError
 from nand_core.report.strips import strip_name, write_archive
 from nand_core.settings import Rule
@@ -39,9 +40,8 @@ def spec(folder: Path) -> StripsSpec:
     return StripsSpec(
         images=tuple((path, f"digest of {path}") for path in IDS),
         base="0",
-        base_path=folder / "base.npz",
-        suppressions=("1", "2"),
-        suppression_paths=(folder / "a.npz", folder / "b.npz"),
+        claims=(Claimed(suppression="1", rivals=("2",)), Claimed(suppression="2")),
+        files={"0": folder / "base.npz", "1": folder / "a.npz", "2": folder / "b.npz"},
         rule=Rule(level=0.4),
         panel=32,
         quality=80,
@@ -54,7 +54,7 @@ def test_pictures_are_one_record_whose_key_is_content_alone(tmp_path, work):
     assert record == Record.model_validate(strips.fn(made, work)) and record.ext == "zip"
     key = made.key()
     assert str(tmp_path) not in str(key)
-    for other in ({"rule": Rule(level=0.5)}, {"images": made.images[:1]}, {"suppressions": ("1", "3")}, {"panel": 40}):
+    for other in ({"rule": Rule(level=0.5)}, {"images": made.images[:1]}, {"claims": made.claims[:1]}, {"panel": 40}):
         assert made.model_copy(update=other).key() != key
     assert made.model_copy(update={"base_path": tmp_path / "elsewhere.npz"}).key() == key
 

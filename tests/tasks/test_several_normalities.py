@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record, Store
+from nand_core.decision import Claimed
 from nand_core.errors import NandError
 from nand_core.normality import suppress
 from nand_core.settings import EvaluationSettings, Rule
@@ -21,6 +23,15 @@ from tasks.scores import ScoreSpec, map_scores, scores
 from tasks.work import Work
 
 IDS = [f"carpet/test/{kind}/{i}.png" for kind in ("good", "thread") for i in range(3)]
+
+
+def scored(base: Path, order: Sequence[Path], rule: Rule) -> np.ndarray:
+    """Before and after what lies in ``order`` is claimed; each has the one after it as a rival."""
+    rivals = dict(zip(sorted(order), sorted(order)[1:], strict=False))
+    claims = [
+        Claimed(suppression=path.name, rivals=(rivals[path].name,) if path in rivals else ()) for path in order
+    ]
+    return map_scores(base, {path.name: path for path in order}, [claims], IDS, rule)
 
 
 def drawn(folder: Path, seed: int) -> tuple[Path, list[Path], np.ndarray, np.ndarray]:
@@ -39,7 +50,7 @@ def drawn(folder: Path, seed: int) -> tuple[Path, list[Path], np.ndarray, np.nda
 def test_the_order_of_normalities_changes_no_byte_of_a_score(tmp_path_factory, seed, alpha, level):
     base, found, *_ = drawn(tmp_path_factory.mktemp("maps"), seed)
     rule = Rule(alpha=alpha, level=level)
-    given_scores = {map_scores(base, order, IDS, rule)[1].tobytes() for order in permutations(found)}
+    given_scores = {scored(base, order, rule)[1].tobytes() for order in permutations(found)}
     assert len(given_scores) == 1
 
 
@@ -47,7 +58,7 @@ def test_the_order_of_normalities_changes_no_byte_of_a_score(tmp_path_factory, s
 @given(st.integers(0, 10_000), st.floats(0, 1, width=32))
 def test_one_normality_is_equation_6(tmp_path_factory, seed, alpha):
     base, (first, *_), maps, found = drawn(tmp_path_factory.mktemp("maps"), seed)
-    before, after = map_scores(base, [first], IDS, Rule(alpha=alpha))
+    before, after = scored(base, [first], Rule(alpha=alpha))
     assert before.tobytes() == maps.max((1, 2)).astype(np.float64).tobytes()
     wanted = suppress(torch.from_numpy(maps), torch.from_numpy(found[0]), alpha).amax((1, 2)).double().numpy()
     assert after.tobytes() == wanted.tobytes()
@@ -55,7 +66,7 @@ def test_one_normality_is_equation_6(tmp_path_factory, seed, alpha):
 
 def test_several_suppress_in_turn(tmp_path):
     base, found, maps, arrays = drawn(tmp_path, 1)
-    _, after = map_scores(base, found, IDS, Rule())
+    _, after = scored(base, found, Rule())
     np.testing.assert_allclose(after, (maps * np.prod(1 - arrays, axis=0)).max((1, 2)), rtol=1e-5)
 
 
@@ -71,8 +82,9 @@ def test_the_items_key_and_bytes_know_no_order(tmp_path):
         # As the flow does it: sorted by content.
         paths = sorted((found[i] for i in order), key=lambda path: path.name)
         spec = EffectSpec(
-            detector="a", rows=tuple(rows), added=("thread",), base="0", base_path=base,
-            suppressions=tuple(path.name for path in paths), suppression_paths=tuple(paths),
+            detector="a", rows=tuple(rows), added=("thread",), base="0",
+            claims=tuple(Claimed(suppression=path.name) for path in paths),
+            files={"0": base} | {path.name: path for path in paths},
             rule=Rule(level=0.5), settings=EvaluationSettings(),
         )  # fmt: skip
         return spec.key(), normalities.fn(spec, work)["sha256"]
@@ -81,19 +93,23 @@ def test_the_items_key_and_bytes_know_no_order(tmp_path):
     assert made([0, 1]) != made([0, 2])
 
 
-def test_scores_are_kept_as_they_are(tmp_path):
-    base, (first, *_), *_ = drawn(tmp_path, 4)
+def test_texts_are_scored_together_as_each_is_alone(tmp_path):
+    base, found, *_ = drawn(tmp_path, 4)
     work = Work.__new__(Work)
     work.store = Store(root=tmp_path / "store")
-    spec = ScoreSpec(
-        ids=tuple(IDS), base="0", base_path=base, suppression="1", suppression_path=first, rule=Rule(alpha=0.5),
-    )  # fmt: skip
-    stored = work.store.path(Record(**scores.fn(spec, work)))
-    assert np.load(stored).tobytes() == np.stack(map_scores(base, [first], IDS, Rule(alpha=0.5))).tobytes()
+    files, rule = {path.name: path for path in found}, Rule(alpha=0.5, level=7.0)
+    texts = {"": "c.npz", "hole": "a.npz", "thread": "b.npz"}
+    others = {name: tuple(sorted({"a.npz", "b.npz"} - {name})) for name in texts.values()}
+    claims = {text: Claimed(suppression=name, rivals=others[name]) for text, name in texts.items()}
+    spec = ScoreSpec(ids=tuple(IDS), base="0", claims=claims, files={"0": base, **files}, rule=rule)
+    before, *after = np.load(work.store.path(Record(**scores.fn(spec, work))))
+    for text, together in zip(texts, after, strict=True):
+        alone = map_scores(base, files, [[claims[text]]], IDS, rule)
+        assert alone.tobytes() == np.stack([before, together]).tobytes()
 
 
 def test_maps_of_other_images_are_refused(tmp_path):
     base, (first, second, _), *_ = drawn(tmp_path, 3)
     write_maps(second, IDS[::-1], [np.zeros((6, 16, 16), np.float32)], size=16)
     with pytest.raises(NandError, match=r"b\.npz: its maps are not those of the manifest's test images"):
-        map_scores(base, [first, second], IDS, Rule())
+        scored(base, [first, second], Rule())
