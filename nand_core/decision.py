@@ -71,7 +71,7 @@ class Decision:
         self.anomaly, self.rule = anomaly, rule
         self._regions = None
         if rule.regional and rule.level is not None:
-            self._regions = _Regions(anomaly.numpy(), rule.level)
+            self._regions = Regions(anomaly.numpy(), rule.level)
 
     def final_maps(self, claims: Sequence[Claim]) -> Tensor:
         """A_final (N, H, W): with several claims a region falls as far as the one that says most of it makes it.
@@ -84,7 +84,7 @@ class Decision:
         return torch.from_numpy(self._regions.lowered(self.rule.alpha * shares.max(axis=0)))
 
 
-class _Regions:
+class Regions:
     """What hangs together above ``level`` in maps (N, H, W), counted from 1 over all of them."""
 
     def __init__(self, maps: NDArray[np.float32], level: float) -> None:
@@ -116,7 +116,7 @@ class _Regions:
         return final
 
 
-def _share(regions: _Regions, claim: Claim, settings: RegionSettings) -> NDArray[np.float64]:
+def _share(regions: Regions, claim: Claim, settings: RegionSettings) -> NDArray[np.float64]:
     """Which share of the way to the level each region falls, (count + 1,) in [0, 1]."""
     votes, whole = regions.votes(claim.suppression), settings.alone
     if claim.rivals:
