@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 EFFECT = Path("results/normalities.parquet")
 TRIAL = STATE / "trial"
-
+NEEDED = ("prefect.flow_engine", "flows.normality", "nand_core.vlm.encoder")
+"""What a change has imported for it while dvc looks and the server starts."""
 AS_IT_WAS = "params.yaml is as it was"
 CHANGED = "params.yaml is changed, 'nand repro' completes the run"
 Groups = dict[str, tuple[str, ...]]
@@ -87,7 +88,7 @@ def look(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Cha
         When a stage fails, and on SIGINT and SIGTERM.
     """
     try:
-        with running(uuid.uuid4().hex) as environment:
+        with running(uuid.uuid4().hex, *NEEDED) as environment:
             change, current = _looked_at(class_name, plan, environment)
             if change is None or not current:
                 raise NandError("the results are not those of params.yaml; run 'nand repro' first, then try")
@@ -129,7 +130,7 @@ def apply(
     """
     run, left = uuid.uuid4().hex, AS_IT_WAS
     try:
-        with running(run) as environment:
+        with running(run, *NEEDED) as environment:
             text, change = _prepare(class_name, plan, environment)
             before = _rows(EFFECT, class_name)
             settings = STATE / "changed_params.yaml"
@@ -224,9 +225,7 @@ def data_groups(params: Params) -> Groups | None:
 
 
 def _flow(environment: Mapping[str, str], *arguments: str) -> int:
-    # Its own lines are enough: who waits for seconds need not read what Prefect calls the run.
-    quiet = {**environment, "PREFECT_LOGGING_LEVEL": "WARNING"}
-    return run_tree([sys.executable, "-m", "flows", *arguments], quiet)
+    return run_tree([sys.executable, "-m", "flows", *arguments], environment)
 
 
 def _dvc(environment: Mapping[str, str], *arguments: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.checkout import mend, one_run
 from flows.processes import sigterm_raises
+from flows.warm import warm_process
 from nand.project.log import settle
 from nand.project.place import STATE, require_project
 from nand.project.server import local_server
@@ -19,8 +20,11 @@ from nand_core.artifacts.remote import within_reach
 
 
 @contextmanager
-def running(run: str) -> Iterator[dict[str, str]]:
+def running(run: str, *modules: str) -> Iterator[dict[str, str]]:
     """Alone in this checkout and with a Prefect server: yields the environment for the stages of the run.
+
+    The server and the process that the stages are forked from start with the first stage, or at once where ``modules``
+    say what that stage will have to import.
 
     Raises
     ------
@@ -30,15 +34,19 @@ def running(run: str) -> Iterator[dict[str, str]]:
     require_project()
     require_room(STATE)
     environment = run_environment(run)
+    waiting, needed = map(os.fdopen, os.pipe(), ("rb", "wb"))
     with (
         refusals(STATE),
         sigterm_raises(),
         one_run(STATE),
-        local_server(STATE / "prefect", environment) as url,
+        waiting,
+        needed,
+        local_server(STATE / "prefect", environment, waiting.fileno()) as url,
+        warm_process(STATE / "warm", {**environment, "PREFECT_API_URL": url}, needed, modules) as environment,
     ):
         mend(STATE)
         settle()
-        yield {**environment, "PREFECT_API_URL": url}
+        yield environment
 
 
 def run_environment(run: str) -> dict[str, str]:
