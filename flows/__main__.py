@@ -54,13 +54,14 @@ def wait_for_server(url: str) -> None:
     import httpx
 
     end = time.monotonic() + SERVER_PATIENCE
-    while time.monotonic() < end:
-        try:
-            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
+    with httpx.Client(timeout=5, trust_env=False) as client:  # one: each reads the certificates
+        while time.monotonic() < end:
+            try:
+                if client.get(f"{url}/health").is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
     raise NandError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset the variable")
 
 
@@ -122,8 +123,7 @@ if __name__ == "__main__":
     atexit.register(_end_at_once, status)  # the first to be registered is called last: Prefect sends its logs before
     arguments = sys.argv[1:]
     if arguments[:1] == ["--warm"]:
-        parent, listener, waiting, *modules = arguments[1:]
-        ran, arguments = None, serve(int(parent), int(listener), int(waiting), *modules)
+        ran, arguments = None, serve(*map(int, arguments[1:]))
     else:
         ran = handed_over(arguments)
     status.append(main(arguments) if ran is None else ran)

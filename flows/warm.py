@@ -47,21 +47,18 @@ def load(modules: Iterable[str]) -> None:
 
 
 @contextmanager
-def warm_process(
-    path: Path, environment: Mapping[str, str], waiting: IO[bytes], modules: Sequence[str] = ()
-) -> Iterator[dict[str, str]]:
+def warm_process(path: Path, environment: Mapping[str, str], waiting: IO[bytes]) -> Iterator[dict[str, str]]:
     """A warm process, ended again; yields the environment with which stages find it.
 
     Args:
         path: of its socket, short and relative, as a socket's name may have 100 characters at most.
         environment: that of the stages.
-        waiting: closed here, and in the warm process when a stage is asked for.
-        modules: what it imports at once.
+        waiting: closed here, and in the warm process as soon as it is asked for anything.
     """
-    found = {**environment, VARIABLE: str(path)}
-    path.unlink(missing_ok=True)
     from flows.processes import end_tree
 
+    found = {**environment, VARIABLE: str(path)}
+    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(str(path))
@@ -72,7 +69,7 @@ def warm_process(
         path.chmod(0o600)
         listener.listen()
         kept = listener.fileno(), waiting.fileno()
-        command = [sys.executable, "-m", "flows", "--warm", *map(str, (os.getpid(), *kept)), *modules]
+        command = [sys.executable, "-m", "flows", "--warm", *map(str, (os.getpid(), *kept))]
         process = subprocess.Popen(command, env=found, stdin=subprocess.DEVNULL, pass_fds=kept)
     waiting.close()
     try:
@@ -82,22 +79,25 @@ def warm_process(
         path.unlink(missing_ok=True)
 
 
+def prepare(environment: Mapping[str, str], *modules: str) -> None:
+    """Have the warm process of this environment import what a stage will need, while this process goes on."""
+    with socket.socket(socket.AF_UNIX) as warm, suppress(OSError):
+        _ask(warm, environment, modules=modules)
+
+
 def handed_over(arguments: Sequence[str]) -> int | None:
     """Run a stage in the warm process: its exit status; None where it has to be run here."""
-    if not (address := os.environ.get(VARIABLE)):
-        return None
     with socket.socket(socket.AF_UNIX) as warm:
-        request = json.dumps({"arguments": list(arguments), **_surroundings()}).encode()
         try:
-            warm.connect(address)
-            socket.send_fds(warm, [len(request).to_bytes(4)], [0, 1, 2])
-            warm.sendall(request)
+            _ask(warm, os.environ, arguments=arguments)
         except OSError:
             return None
-        before = {
-            number: signal.signal(number, lambda number, _: warm.send(bytes([number])))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+
+        def hand_on(number: int, frame: object) -> None:
+            with suppress(OSError):  # it has just ended
+                warm.send(bytes([number]))
+
+        before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             answer = warm.recv(16)
         finally:
@@ -109,14 +109,24 @@ def handed_over(arguments: Sequence[str]) -> int | None:
     return None if answer == _COLD else int(answer)
 
 
-def serve(parent: int, number: int, waiting: int, *modules: str) -> list[str]:
+def _ask(
+    warm: socket.socket, environment: Mapping[str, str], *, arguments: Sequence[str] = (), modules: Sequence[str] = ()
+) -> None:
+    """OSError where there is none."""
+    warm.connect(environment.get(VARIABLE, ""))
+    said = {"arguments": list(arguments), "modules": list(modules), "from": _surroundings(environment)}
+    request = json.dumps(said).encode()
+    socket.send_fds(warm, [len(request).to_bytes(4)], [0, 1, 2])
+    warm.sendall(request)
+
+
+def serve(parent: int, number: int, waiting: int) -> list[str]:
     """Be the warm process: fork one for each stage that is asked for.
 
     Args:
         parent: this process ends with it.
         number: the listening socket's.
-        waiting: the file's that is closed at the first request.
-        modules: imported at once; what other stages need is when they are asked for.
+        waiting: the file's that is closed at the first request: then the Prefect server starts.
 
     Returns:
         The arguments of a stage, in its own process alone.
@@ -124,20 +134,20 @@ def serve(parent: int, number: int, waiting: int, *modules: str) -> list[str]:
     from flows.processes import end_with_parent
 
     end_with_parent(signal.SIGTERM, parent)
-    listener, held = socket.socket(fileno=number), os.fdopen(waiting, "wb")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the stage by way of who asked for it
-    found, loaded, own = _surroundings(), _sources(), os.getpid()
-    if modules:
-        held.close()
-        loaded = _load(modules, loaded)
-    needed = list(PREFECT)
+    listener, held = socket.socket(fileno=number), os.fdopen(waiting, "wb")
+    found, loaded, needed, own = _surroundings(os.environ), _sources(), list(PREFECT), os.getpid()
     while True:
         client, _ = listener.accept()
+        request, files = _received(client)
+        arguments = request["arguments"]
+        if arguments and not held.closed:
+            print(f"Prefect: {os.environ['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
         held.close()
-        arguments, asked, files = _received(client)
-        if asked == found:
-            loaded = _load((*needed, f"flows.{arguments[0]}"), loaded)
-        if asked != found or _sources() != loaded:
+        if same := request["from"] == found:
+            stage = [f"flows.{name}" for name in arguments[:1]]
+            loaded = _load((*needed, *stage, *request["modules"]), loaded)
+        if not arguments or not same or _sources() != loaded:
             _answer(client, _COLD, files)
             continue
         late, told = os.pipe()
@@ -146,7 +156,7 @@ def serve(parent: int, number: int, waiting: int, *modules: str) -> list[str]:
             end_with_parent(signal.SIGKILL, own)
             _become(client, files)
             atexit.register(_tell, told)
-            return arguments
+            return list(arguments)
         os.close(told)
         _answer(client, str(_waited(child)).encode(), files)
         os.set_blocking(late, False)
@@ -165,21 +175,18 @@ def _load(modules: Iterable[str], before: Mapping[str, int]) -> dict[str, int]:
     return {file: before.get(file, when if when < began else -1) for file, when in _sources().items()}
 
 
-def _surroundings() -> dict[str, Any]:
+def _surroundings(environment: Mapping[str, str]) -> dict[str, Any]:
     """What modules may have looked at when they were imported."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_A_COMMAND)}
-    return {"python": sys.executable, "folder": os.getcwd(), "environment": environment}
+    own = {name: value for name, value in environment.items() if not name.startswith(_OF_A_COMMAND)}
+    return {"python": sys.executable, "folder": os.getcwd(), "environment": own}
 
 
-def _received(client: socket.socket) -> tuple[list[str], dict[str, Any], list[int]]:
-    """A stage's arguments, the surroundings and the standard streams of who asks."""
+def _received(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """A request and the standard streams of who asks."""
     head, files, *_ = socket.recv_fds(client, 4, 3)
-    with client.makefile("rb", buffering=0) as stream:
-        body, size = b"", int.from_bytes(head)
-        while len(body) < size and (part := stream.read(size - len(body))):
-            body += part
-    asked = json.loads(body)
-    return asked.pop("arguments"), asked, files
+    with client.makefile("rb") as stream:
+        request: dict[str, Any] = json.loads(stream.read(int.from_bytes(head)))
+    return request, files
 
 
 def _answer(client: socket.socket, said: bytes, files: Sequence[int]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flows.consent import STATUS
 from flows.processes import end_tree, run_tree
+from flows.warm import LATE, prepare
 from nand.project.account import account
 from nand.project.examples import EXAMPLES, copy_checked, placed
 from nand.project.log import logged
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 EFFECT = Path("results/normalities.parquet")
 TRIAL = STATE / "trial"
-NEEDED = ("prefect.flow_engine", "flows.normality", "nand_core.vlm.encoder")
-"""What a change has imported for it while dvc looks and the server starts."""
 AS_IT_WAS = "params.yaml is as it was"
 CHANGED = "params.yaml is changed, 'nand repro' completes the run"
 Groups = dict[str, tuple[str, ...]]
@@ -88,7 +87,7 @@ def look(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Cha
         When a stage fails, and on SIGINT and SIGTERM.
     """
     try:
-        with running(uuid.uuid4().hex, *NEEDED) as environment:
+        with running(uuid.uuid4().hex) as environment:
             change, current = _looked_at(class_name, plan, environment)
             if change is None or not current:
                 raise NandError("the results are not those of params.yaml; run 'nand repro' first, then try")
@@ -107,8 +106,11 @@ def look(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Cha
 
 
 def apply(
-    class_name: str, plan: Callable[[Params, Groups], Change], agree: Callable[[Change, Effect], bool] | None = None
-) -> tuple[Change, Effect]:
+    class_name: str,
+    plan: Callable[[Params, Groups], Change],
+    show: Callable[[Change, Effect], None],
+    agree: Callable[[Change, Effect], bool] | None = None,
+) -> None:
     """Carry out the change that ``plan`` makes of the settings and the data set's groups.
 
     The results are computed from a copy of params.yaml; a run that fails or is stopped leaves the file as it was.
@@ -116,10 +118,8 @@ def apply(
     Args:
         class_name: a class of the data set.
         plan: makes the change.
+        show: told the change and its effect once it holds; DVC takes it in afterwards, which takes seconds.
         agree: asked when an added normality would cost more alarms than ``evaluation.lost_alarms``; None: nobody is.
-
-    Returns:
-        The change and its effect.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def apply(
     """
     run, left = uuid.uuid4().hex, AS_IT_WAS
     try:
-        with running(run, *NEEDED) as environment:
+        with running(run) as environment:
             text, change = _prepare(class_name, plan, environment)
             before = _rows(EFFECT, class_name)
             settings = STATE / "changed_params.yaml"
@@ -151,12 +151,12 @@ def apply(
                 with logged(entry, edited):
                     left = CHANGED
                     _write(PARAMS, edited)
+            show(change, Effect(before, after))
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
             else:
                 print("params.yaml was edited meanwhile: 'nand repro' does the rest", file=sys.stderr)
             complete_record(run, declared_stages())
-            return change, Effect(before, after)
     except (KeyboardInterrupt, SystemExit) as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
         raise Stopped(status, left) from error
@@ -187,6 +187,10 @@ def _looked_at(
     asked = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         change = _checked(class_name, plan)  # while dvc looks
+        if change:
+            print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
+            encodes = change.added and change.normality.apart
+            prepare(environment, "flows.normality", *[LATE] * encodes)
         answer, said = asked.communicate()
     finally:
         end_tree(asked)

@@ -20,11 +20,11 @@ from nand_core.artifacts.remote import within_reach
 
 
 @contextmanager
-def running(run: str, *modules: str) -> Iterator[dict[str, str]]:
+def running(run: str) -> Iterator[dict[str, str]]:
     """Alone in this checkout and with a Prefect server: yields the environment for the stages of the run.
 
-    The server and the process that the stages are forked from start with the first stage, or at once where ``modules``
-    say what that stage will have to import.
+    The server starts with the first stage, and then only does the process that the stages are forked from import
+    anything (:mod:`flows.warm`).
 
     Raises
     ------
@@ -42,7 +42,7 @@ def running(run: str, *modules: str) -> Iterator[dict[str, str]]:
         waiting,
         needed,
         local_server(STATE / "prefect", environment, waiting.fileno()) as url,
-        warm_process(STATE / "warm", {**environment, "PREFECT_API_URL": url}, needed, modules) as environment,
+        warm_process(STATE / "warm", {**environment, "PREFECT_API_URL": url}, needed) as environment,
     ):
         mend(STATE)
         settle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.processes import end_tree, end_with_parent
+from flows.warm import load
 
 
 @contextmanager
@@ -51,8 +53,9 @@ def _serve(parent: int, port: str) -> None:
     """Become the Prefect server, once it is needed; it ends when its parent dies."""
     end_with_parent(signal.SIGTERM, parent)
     sys.stdin.buffer.read()
-    start = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-    os.execv(sys.executable, start)  # noqa: S606 - the server itself, no shell around it
+    load(("prefect.cli", "prefect.server.api.server"))
+    sys.argv = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
