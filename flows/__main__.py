@@ -11,9 +11,7 @@ import time
 from pathlib import Path
 
 from flows.consent import STATUS, ConsentNeeded
-from flows.processes import sigterm_raises
-from nand_core.artifacts.disk import require_room
-from nand_core.config import load_params
+from flows.warm import PREFECT, handed_over, load, serve
 from nand_core.errors import NandError
 
 STAGES = (
@@ -32,6 +30,8 @@ STAGES = (
     "inspection",
     "pipeline",
 )
+QUIET = ("normality", "trial")
+"""Who waits for seconds (``nand add``) need not read what Prefect calls the run."""
 SERVER_PATIENCE = 180.0
 
 
@@ -54,13 +54,14 @@ def wait_for_server(url: str) -> None:
     import httpx
 
     end = time.monotonic() + SERVER_PATIENCE
-    while time.monotonic() < end:
-        try:
-            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
+    with httpx.Client(timeout=5, trust_env=False) as client:  # one: each reads the certificates
+        while time.monotonic() < end:
+            try:
+                if client.get(f"{url}/health").is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
     raise NandError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset the variable")
 
 
@@ -71,20 +72,26 @@ def main(arguments: list[str]) -> int:
         return 2
     name, *rest = arguments
     try:
+        from flows.processes import sigterm_raises
+        from nand_core.artifacts.disk import require_room
+        from nand_core.config import load_params
+
         require_room(Path(".nand"))  # Prefect makes its home in it (prefect.toml), but no parent of it
         settings = load_params(Path("params.yaml")).run
+        load((*PREFECT, f"flows.{name}"))  # takes seconds, in which the server starts
         from prefect.exceptions import ParameterBindError, ParameterTypeError
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         from flows.runners import task_runner
 
-        stage = getattr(importlib.import_module(f"flows.{name}"), name)  # takes seconds, in which the server starts
+        stage = getattr(importlib.import_module(f"flows.{name}"), name)
         if url := os.environ.get("PREFECT_API_URL"):
             wait_for_server(url)
         for logger in ("prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(logger).addFilter(_OneLine())
         # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.
-        logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
+        for logger in ("prefect.task_runs", *(("prefect", "prefect.flow_runs") if name in QUIET else ())):
+            logging.getLogger(logger).setLevel(logging.WARNING)
         # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
         with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             try:
@@ -114,5 +121,10 @@ def _end_at_once(status: list[int]) -> None:
 if __name__ == "__main__":
     status = [1]  # of a run that an exception ends
     atexit.register(_end_at_once, status)  # the first to be registered is called last: Prefect sends its logs before
-    status.append(main(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--warm"]:
+        ran, arguments = None, serve(*map(int, arguments[1:]))
+    else:
+        ran = handed_over(arguments)
+    status.append(main(arguments) if ran is None else ran)
     sys.exit(status[-1])

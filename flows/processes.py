@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 import psutil
 
 PATIENCE = 15.0
+PR_SET_PDEATHSIG = 1
 
 
 def run_tree(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -42,6 +45,14 @@ def end_tree(process: subprocess.Popen[Any]) -> None:
         if not tree:
             break
     process.wait()
+
+
+def end_with_parent(number: int, parent: int) -> None:
+    """Send this process a signal when its parent dies (on Linux: even by SIGKILL), and now if it has already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 @contextmanager

@@ -31,7 +31,6 @@ from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import effect_table
 from nand_core.prompts.templates import sentences
 from nand_core.report.changes import against, render_changes
-from nand_core.vlm import encoder  # noqa: F401 - needed in any case, and loaded while the server starts
 from nand_core.vlm.tokenizers import load_tokenizer
 from tasks.normalities import EffectSpec
 from tasks.normalities import normalities as judge

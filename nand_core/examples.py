@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from nand_core.detectors.coreset import greedy_coreset, start_from_point
-from nand_core.detectors.patches import joined_patches, nearest_neighbours
+from nand_core.detectors.patches import Bank, joined_patches, nearest_neighbours
 from nand_core.errors import NandError
 from nand_core.settings import MAP_SIZE, ExampleSettings
 
@@ -47,6 +48,11 @@ class Good:
 
     bank: Tensor
     level: float
+
+    @cached_property
+    def searched(self) -> Bank:
+        """The bank as every image is compared with it."""
+        return Bank(self.bank)
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,8 @@ def learn_good(batches: Iterable[Tensor], images: int, settings: ExampleSettings
 
 def good_distances(vectors: Tensor, good: Good) -> Tensor:
     """(N, h, w, C) -> (N, h, w): of every patch to the nearest good one."""
-    return nearest_neighbours(vectors.flatten(0, 2), good.bank.to(vectors.device))[0].view(vectors.shape[:3])
+    flat = vectors.flatten(0, 2).to(good.bank.device)
+    return good.searched.nearest(flat)[0].to(vectors.device).view(vectors.shape[:3])
 
 
 def turned(image: Image.Image) -> list[Image.Image]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+from benchmarks.scratch import DATABASE
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,6 +22,24 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts what runs in the background with SIGINT ignored, and what is started from there inherits it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def prefect_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Path]:
+    """An empty database for the Prefect servers of all scratch projects, made once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    home = (base if worker_id == "master" else base.parent) / "prefect_database"
+    with FileLock(f"{home}.lock"):
+        if not (home / "prefect.db").exists():
+            made = home.with_name(f"{home.name}_{worker_id}")
+            command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+            own = {"PREFECT_HOME": str(made), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+            made.mkdir()
+            subprocess.run(command, env={**os.environ, **own}, check=True, capture_output=True)
+            made.rename(home)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(DATABASE, str(home / "prefect.db"))
+        yield home / "prefect.db"
 
 
 class Disk:

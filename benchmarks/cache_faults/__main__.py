@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.cache_faults.scenarios import SCENARIOS
 from benchmarks.cache_faults.trials import Bench
-from benchmarks.scratch import PARAMS
+from benchmarks.scratch import PARAMS, seed_database
 from flows.__main__ import wait_for_server
 from nand.project.server import local_server
 
@@ -30,7 +30,9 @@ from nand.project.server import local_server
 @contextmanager
 def served(bench: Bench) -> Iterator[None]:
     """One Prefect server for all runs."""
-    with local_server(bench.project.folder.parent / "prefect", bench.project.environment) as url:
+    home = bench.project.folder.parent / "prefect"
+    seed_database(home)
+    with local_server(home, bench.project.environment) as url:
         wait_for_server(url)
         for scratch in (bench.project, bench.clean):
             scratch.environment["PREFECT_API_URL"] = url

@@ -174,7 +174,7 @@ def list_normalities() -> None:
     with one_line():
         require_project()
         params = load_params(PARAMS)
-        groups = data_groups(params) or {}
+        groups = (data_groups(params) if params.prompts.normalities else None) or {}
     columns = ("class", "normal now", "is", "phrases, images", "source")
     table = table_of(*columns, left=len(columns))
     for class_name, entries in sorted(params.prompts.normalities.items()):
@@ -280,13 +280,16 @@ def _change(
     agree: Callable[[Change, Effect], bool] | None,
 ) -> None:
     with _carried_out():
-        change, effect = apply(class_name, plan, agree)
+        apply(class_name, plan, _told, agree)
+
+
+def _told(change: Change, effect: Effect) -> None:
     verb = "is normal now" if change.added else "is no longer normal"
     counts = _counts(change.normality) if change.added else ""
-    print(f"{class_name}: {change.normality.text!r} {verb}{f' ({counts})' if counts else ''}")
+    print(f"{change.normality.class_name}: {change.normality.text!r} {verb}{f' ({counts})' if counts else ''}")
     if change.tests:
         print(f"left out of what is counted, as examples of it: {change.tests} of the test images")
     _show(change, effect)
     if change.added and change.normality.group and not counts:  # its own figures are those of the text alone
         _show_auroc(change.normality)
-    print("every image: results/normalities.parquet    report: results/report/normalities.html")
+    print("every image: results/normalities.parquet    report: results/report/normalities.html", flush=True)

@@ -40,9 +40,8 @@ def repro(context: typer.Context) -> None:
     run = uuid.uuid4().hex
     try:
         with one_line(), running(run) as environment:
-            _validate(PARAMS)  # its imports take seconds, while the server starts
+            _validate(PARAMS)
             stages = declared_stages()
-            print(f"Prefect: {environment['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
             code = run_tree([sys.executable, "-m", "dvc", "repro", *context.args], environment)
             complete_record(run, stages)
     except (KeyboardInterrupt, SystemExit) as error:

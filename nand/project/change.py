@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flows.consent import STATUS
 from flows.processes import end_tree, run_tree
+from flows.warm import LATE, prepare
 from nand.project.account import account
 from nand.project.examples import EXAMPLES, copy_checked, placed
 from nand.project.log import logged
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 EFFECT = Path("results/normalities.parquet")
 TRIAL = STATE / "trial"
-
 AS_IT_WAS = "params.yaml is as it was"
 CHANGED = "params.yaml is changed, 'nand repro' completes the run"
 Groups = dict[str, tuple[str, ...]]
@@ -106,8 +106,11 @@ def look(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Cha
 
 
 def apply(
-    class_name: str, plan: Callable[[Params, Groups], Change], agree: Callable[[Change, Effect], bool] | None = None
-) -> tuple[Change, Effect]:
+    class_name: str,
+    plan: Callable[[Params, Groups], Change],
+    show: Callable[[Change, Effect], None],
+    agree: Callable[[Change, Effect], bool] | None = None,
+) -> None:
     """Carry out the change that ``plan`` makes of the settings and the data set's groups.
 
     The results are computed from a copy of params.yaml; a run that fails or is stopped leaves the file as it was.
@@ -115,10 +118,8 @@ def apply(
     Args:
         class_name: a class of the data set.
         plan: makes the change.
+        show: told the change and its effect once it holds; DVC takes it in afterwards, which takes seconds.
         agree: asked when an added normality would cost more alarms than ``evaluation.lost_alarms``; None: nobody is.
-
-    Returns:
-        The change and its effect.
 
     Raises
     ------
@@ -150,12 +151,12 @@ def apply(
                 with logged(entry, edited):
                     left = CHANGED
                     _write(PARAMS, edited)
+            show(change, Effect(before, after))
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
             else:
                 print("params.yaml was edited meanwhile: 'nand repro' does the rest", file=sys.stderr)
             complete_record(run, declared_stages())
-            return change, Effect(before, after)
     except (KeyboardInterrupt, SystemExit) as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
         raise Stopped(status, left) from error
@@ -186,6 +187,10 @@ def _looked_at(
     asked = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         change = _checked(class_name, plan)  # while dvc looks
+        if change:
+            print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
+            encodes = change.added and change.normality.apart
+            prepare(environment, "flows.normality", *[LATE] * encodes)
         answer, said = asked.communicate()
     finally:
         end_tree(asked)
@@ -224,9 +229,7 @@ def data_groups(params: Params) -> Groups | None:
 
 
 def _flow(environment: Mapping[str, str], *arguments: str) -> int:
-    # Its own lines are enough: who waits for seconds need not read what Prefect calls the run.
-    quiet = {**environment, "PREFECT_LOGGING_LEVEL": "WARNING"}
-    return run_tree([sys.executable, "-m", "flows", *arguments], quiet)
+    return run_tree([sys.executable, "-m", "flows", *arguments], environment)
 
 
 def _dvc(environment: Mapping[str, str], *arguments: str) -> None:

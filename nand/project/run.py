@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.checkout import mend, one_run
 from flows.processes import sigterm_raises
+from flows.warm import warm_process
 from nand.project.log import settle
 from nand.project.place import STATE, require_project
 from nand.project.server import local_server
@@ -22,6 +23,9 @@ from nand_core.artifacts.remote import within_reach
 def running(run: str) -> Iterator[dict[str, str]]:
     """Alone in this checkout and with a Prefect server: yields the environment for the stages of the run.
 
+    The server starts with the first stage, and then only does the process that the stages are forked from import
+    anything (:mod:`flows.warm`).
+
     Raises
     ------
     NandError
@@ -30,15 +34,19 @@ def running(run: str) -> Iterator[dict[str, str]]:
     require_project()
     require_room(STATE)
     environment = run_environment(run)
+    waiting, needed = map(os.fdopen, os.pipe(), ("rb", "wb"))
     with (
         refusals(STATE),
         sigterm_raises(),
         one_run(STATE),
-        local_server(STATE / "prefect", environment) as url,
+        waiting,
+        needed,
+        local_server(STATE / "prefect", environment, waiting.fileno()) as url,
+        warm_process(STATE / "warm", {**environment, "PREFECT_API_URL": url}, needed) as environment,
     ):
         mend(STATE)
         settle()
-        yield {**environment, "PREFECT_API_URL": url}
+        yield environment
 
 
 def run_environment(run: str) -> dict[str, str]:

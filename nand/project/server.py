@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.processes import end_tree
-
-PR_SET_PDEATHSIG = 1
+from flows.processes import end_tree, end_with_parent
+from flows.warm import load
 
 
 @contextmanager
-def local_server(home: Path, environment: Mapping[str, str]) -> Iterator[str]:
+def local_server(home: Path, environment: Mapping[str, str], waiting: int = subprocess.DEVNULL) -> Iterator[str]:
     """The API's address: that of PREFECT_API_URL, else of a server started here and always stopped again.
+
+    With a pipe to read from as ``waiting`` it starts only when nobody can write to that any more.
 
     The server's address is known before it answers: whoever uses it waits (``flows.__main__``), so that
     it starts while dvc is still looking for what changed.
@@ -41,9 +42,7 @@ def local_server(home: Path, environment: Mapping[str, str]) -> Iterator[str]:
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     }
     with (home / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, env=own, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        server = subprocess.Popen(command, env=own, stdout=log, stderr=log, stdin=waiting, start_new_session=True)
         try:
             yield url
         finally:
@@ -51,12 +50,12 @@ def local_server(home: Path, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _serve(parent: int, port: str) -> None:
-    """Become the Prefect server; the kernel ends it with SIGTERM when its parent dies, even by SIGKILL."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == parent:  # else it died before the kernel knew
-        start = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-        os.execv(sys.executable, start)  # noqa: S606 - the server itself, no shell around it
+    """Become the Prefect server, once it is needed; it ends when its parent dies."""
+    end_with_parent(signal.SIGTERM, parent)
+    sys.stdin.buffer.read()
+    load(("prefect.cli", "prefect.server.api.server"))
+    sys.argv = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 from nand_core.drawing.lexicon import Lexicon
 from nand_core.drawing.scenes import TYPES
 from nand_core.normality import text_feature
-from nand_core.vlm.encoder import VLM
+
+if TYPE_CHECKING:
+    from nand_core.vlm.encoder import VLM
 
 LABELS = ("normal", *TYPES, "abnormal", "unknown")
 """Of the targets, in their order."""

@@ -16,7 +16,7 @@ from nand_core.detectors.coreset import (
     start_from_point,
 )
 from nand_core.detectors.patch_features import PatchFeatures, image_maps
-from nand_core.detectors.patches import joined_patches, nearest_neighbours, pooled_patches, reweighted_score
+from nand_core.detectors.patches import Bank, joined_patches, pooled_patches, reweighted_score
 from nand_core.detectors.settings import PatchCoreSettings
 from nand_core.errors import NandError
 
@@ -34,7 +34,7 @@ class PatchCore:
         self._context = context
         self._features = PatchFeatures(settings, context)
         self.needs = self._features.needs
-        self._bank: Tensor | None = None
+        self._bank: Bank | None = None
 
     def fit(self, good: Iterable[ImageBatch]) -> None:
         """Fill the memory bank.
@@ -50,11 +50,11 @@ class PatchCore:
                 f"patchcore: {len(points)} good patches of class {self._context.class_name!r} "
                 f"leave nothing at coreset={self._settings.coreset}; add training images or raise it"
             )
-        self._bank = points[self.coreset(points, count)]
+        self._bank = Bank(points[self.coreset(points, count)])
 
     def state(self) -> dict[str, Tensor]:
         """``bank`` (m, d) float32."""
-        return {"bank": self._fitted().cpu()}
+        return {"bank": self._fitted().rows.cpu()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take a stored memory bank.
@@ -64,7 +64,7 @@ class PatchCore:
         """
         width = self._settings.dimensions if self._settings.variant == "published" else None
         check_state(state, {"bank": (None, width)})
-        self._bank = state["bank"].float().to(self._features.device)
+        self._bank = Bank(state["bank"].float().to(self._features.device))
 
     def maps(self, batch: ImageBatch) -> Tensor:
         """(n, S, S) float32, S = 256 for the shared encoder, else ``resize``."""
@@ -105,19 +105,19 @@ class PatchCore:
             scores = distances.flatten(1).amax(dim=1)
             return (scores.square() if self._settings.distance == "squared" else scores).cpu()
         images = zip(distances.flatten(1), nearest.flatten(1), embedding.flatten(1, 2), strict=True)
-        return torch.stack([reweighted_score(d, i, points, self._fitted()) for d, i, points in images]).cpu()
+        return torch.stack([reweighted_score(d, i, points, self._fitted().rows) for d, i, points in images]).cpu()
 
     def _patch_distances(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         bank = self._fitted()
-        if embedding.shape[-1] != bank.shape[1]:
+        if embedding.shape[-1] != (width := bank.rows.shape[1]):
             raise NandError(
-                f"patchcore: the memory bank holds vectors of {bank.shape[1]}, the images give {embedding.shape[-1]}; "
+                f"patchcore: the memory bank holds vectors of {width}, the images give {embedding.shape[-1]}; "
                 "it was stored with another backbone or other layers, run the stage again"
             )
-        distances, nearest = nearest_neighbours(embedding.flatten(0, 2), bank)
+        distances, nearest = bank.nearest(embedding.flatten(0, 2))
         return distances.view(embedding.shape[:3]), nearest.view(embedding.shape[:3])
 
-    def _fitted(self) -> Tensor:
+    def _fitted(self) -> Bank:
         if self._bank is None:
             raise NandError("patchcore: the memory bank is empty; fit the detector or load its state first")
         return self._bank

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_ENTRIES = 2**22
+"""Of a matrix of distances at once: 16 MB, most of which stay in a processor's cache."""
+
 
 def pooled_patches(features: Sequence[Tensor], dimensions: int) -> Tensor:
     """The published embedding: 3x3 neighbourhoods kept whole, averaged down to ``dimensions``.
@@ -39,15 +42,35 @@ def joined_patches(features: Sequence[Tensor]) -> Tensor:
     return torch.cat([_aligned(F.avg_pool2d(x, 3, 1, 1), size) for x in features], dim=1).movedim(1, -1)
 
 
+class Bank:
+    """Rows (m, d) among which nearest neighbours are looked for again and again.
+
+    Attributes:
+        rows: as given.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        # A matrix product cancels digits where vectors are long beside their distances: take away what all share.
+        self._centre = rows.mean(dim=0)
+        self._centred = rows - self._centre
+        self._halves = self._centred.square().sum(dim=1) / 2
+
+    def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Exact nearest neighbour of each point (n, d): L2 distance (n,) and row (n,)."""
+        # |p - b|^2 / 2 = |b|^2 / 2 - p b + what all rows have in common; squares rank as distances do. The distance to
+        # the one found is measured again, as a difference.
+        found = [
+            torch.addmm(self._halves, part - self._centre, self._centred.T, alpha=-1).argmin(dim=1)
+            for part in torch.split(points, max(1, _ENTRIES // len(self.rows)))
+        ]
+        nearest = torch.cat(found)
+        return (points - self.rows[nearest]).norm(dim=1), nearest
+
+
 def nearest_neighbours(points: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact nearest neighbour of each point (n, d) in the bank (m, d): L2 distance (n,) and row (n,)."""
-    rows = max(1, 2**24 // len(bank))
-    # The matrix product inside cdist cancels digits where vectors are long beside their distances: take away what
-    # all share, and measure the distance to the one found again as a difference.
-    centre = bank.mean(dim=0)
-    centred = bank - centre
-    nearest = torch.cat([torch.cdist(part - centre, centred).argmin(dim=1) for part in torch.split(points, rows)])
-    return (points - bank[nearest]).norm(dim=1), nearest
+    """:meth:`Bank.nearest` of points (n, d) in a bank (m, d) that is asked once."""
+    return Bank(bank).nearest(points)
 
 
 def reweighted_score(

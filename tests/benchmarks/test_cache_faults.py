@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.cache_faults.trials import Row
 from benchmarks.scratch import ROOT
 
@@ -19,6 +21,7 @@ def test_a_wrong_result_or_needless_work_counts_as_wrong():
     assert row.notes == ["other bytes: wrong result", "needless: 4 items for 3"]
 
 
+@pytest.mark.usefixtures("prefect_database")
 def test_faults_leave_no_wrong_result():
     command = [sys.executable, "-m", "benchmarks.cache_faults", "--scale", "short"]
     said = subprocess.run(

@@ -5,21 +5,27 @@ The figures of the whole demo are in the encoder's model card.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from benchmarks.embedded_model import about, demo_project, gains, held_out, phrases
 from benchmarks.scratch import Scratch
+from nand.project.server import local_server
 
 GAIN = {"april_gan": 12, "patchcore": 9, "patchcore_random": 7, "winclip_0": 10, "winclip_1": 10}
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+def demo(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Scratch]:
     folder = tmp_path_factory.mktemp("embedded")
-    return demo_project(folder, without=("winclip_5",), train_good=16, test_good=8, per_type=5)
+    made = demo_project(folder, without=("winclip_5",), train_good=16, test_good=8, per_type=5)
+    with local_server(made.folder / ".nand/prefect", made.environment) as url:
+        made.environment["PREFECT_API_URL"] = url
+        yield made
 
 
 @pytest.fixture(scope="module")

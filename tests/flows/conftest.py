@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
 from pipeline_project import PARAMS, PHRASED, Project, State
 
 from nand.project.server import local_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database(prefect_database: Path) -> None:
+    """Every project here has it."""
 
 
 @pytest.fixture(scope="module")

@@ -175,8 +175,8 @@ def stopped(project, phrased) -> tuple[int, str, str]:
     command = [*NAND, "add", "wood", "water mark"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, cwd=project.folder, env=project.environment, **pipes)
-    line = process.stdout.readline()
-    assert "'water mark'" in line, line
+    first, line = process.stdout.readline(), process.stdout.readline()
+    assert first == "wood: computing what 'water mark' changes\n" and "'water mark': 8 phrases" in line, first + line
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     return process.returncode, line + said, (project.folder / "params.yaml").read_text()

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.scratch import PARAMS, Scratch, executed
+from benchmarks.scratch import PARAMS, Scratch, executed, seed_database
 from flows.__main__ import wait_for_server
 from flows.processes import end_tree
 from nand.project.server import local_server
@@ -88,6 +88,7 @@ def wait_until(true, seconds: float = 240.0) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served(tmp_path_factory.mktemp("deployments"))
+    seed_database(served.folder / "server")
     with local_server(served.folder / "server", served.environment) as url:
         wait_for_server(url)
         served.environment["PREFECT_API_URL"] = url

@@ -27,6 +27,13 @@ TEXTS = GROUPS + 1
 """Of a class: its groups' and the one that means nothing."""
 
 
+@pytest.fixture(scope="module")
+def project(project):
+    """Whose first server makes its database, as a user's does."""
+    (project.folder / ".nand/prefect/prefect.db").unlink()
+    return project
+
+
 def test_auroc_table_and_metrics(project, first):
     assert list(first.auroc.columns) == COLUMNS
     assert len(first.auroc) == 2 * 8
@@ -181,6 +188,7 @@ def test_auroc_agrees_with_scikit_learn(first, recomputed):
 def test_second_run_executes_nothing(first, unchanged):
     assert set(unchanged.stages) == STAGES
     assert unchanged.executed() == {}
+    assert "Prefect: " in first.said.stdout and "Prefect: " not in unchanged.said.stdout, "nobody asked for it"
     assert unchanged.files == first.files
 
 

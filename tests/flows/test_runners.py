@@ -27,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
     folder = tmp_path_factory.mktemp("runners")
     scratch = Scratch(folder / "project", copy.deepcopy(PARAMS))
     scratch.create()
-    with local_server(folder / "prefect", scratch.environment) as url:
+    with local_server(scratch.folder / ".nand/prefect", scratch.environment) as url:
         wait_for_server(url)
         scratch.environment["PREFECT_API_URL"] = url
         yield scratch

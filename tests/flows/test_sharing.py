@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pipeline_project import Project, State
 
-from benchmarks.scratch import last_run
+from benchmarks.scratch import last_run, seed_database
 from nand.project.server import local_server
 
 BUCKET = "team"
@@ -116,7 +116,9 @@ def test_pull_adds_what_is_missing_and_asks_before_it_removes(pulled, published)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Iterator[str]:
-    with local_server(tmp_path_factory.mktemp("prefect"), project.environment) as url:
+    home = tmp_path_factory.mktemp("prefect")
+    seed_database(home)
+    with local_server(home, project.environment) as url:
         yield url
 
 

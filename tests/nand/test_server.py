@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.scratch import seed_database
+
 STARTER = """
 import os, signal, sys
 from pathlib import Path
@@ -26,7 +28,8 @@ with sigterm_raises(), local_server(Path(sys.argv[1]), os.environ) as url:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_the_server_ends_with_its_command(tmp_path: Path, number: int) -> None:
+def test_the_server_ends_with_its_command(tmp_path: Path, prefect_database: Path, number: int) -> None:
+    seed_database(tmp_path)
     # Nobody ends the processes below one that is killed: the server itself must, once it is wholly up.
     wait = ["wait"] if number == signal.SIGKILL else []
     command = [sys.executable, "-c", STARTER, str(tmp_path), *wait]

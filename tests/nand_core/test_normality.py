@@ -184,6 +184,14 @@ def test_a_dilated_map_spares_what_other_texts_claim():
     assert lost.any() and wide[lost].max() < 0.1 < dilate(near, 21)[lost].max()
 
 
+@given(st.integers(0, 12), st.integers(1, 20), st.integers(1, 20))
+def test_dilation_is_the_maximum_over_squares(half, height, width):
+    maps = torch.rand(2, height, width, generator=torch.Generator().manual_seed(height))
+    side = 2 * half + 1
+    around = torch.nn.functional.pad(maps, [half] * 4, value=-torch.inf)
+    assert torch.equal(dilate(maps, side), around.unfold(1, side, 1).unfold(2, side, 1).amax(dim=(-2, -1)))
+
+
 @pytest.mark.parametrize("dilation", [2, -1, 257])
 def test_dilation_must_be_odd_and_small(dilation):
     with pytest.raises(ValidationError):

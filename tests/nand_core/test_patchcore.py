@@ -20,7 +20,7 @@ from nand_core.detectors.base import Context
 from nand_core.detectors.coreset import dense_projection, greedy_coreset, start_from_mean, start_from_point
 from nand_core.detectors.networks import backbone_digest, build_backbone
 from nand_core.detectors.patchcore import PatchCore, PatchCoreSettings
-from nand_core.detectors.patches import gaussian_blur, nearest_neighbours, paste_centre, pooled_patches
+from nand_core.detectors.patches import Bank, gaussian_blur, nearest_neighbours, paste_centre, pooled_patches
 from nand_core.errors import NandError
 
 
@@ -76,6 +76,18 @@ def test_nearest_neighbours_are_exact_also_where_points_coincide():
     torch.testing.assert_close(distances, wanted.values)
     assert torch.equal(nearest, wanted.indices)
     assert distances[3] == 0 and nearest[3] == 5
+
+
+@examples(deadline=None, max_examples=50)
+@given(st.integers(0, 2**31), st.integers(1, 200), st.integers(1, 40), st.sampled_from([1, 64, 2**22]))
+def test_a_bank_searched_in_parts_finds_what_the_definition_does(seed, count, size, entries):
+    bank, points = 5 + random(count, size, seed=seed), 5 + random(30, size, seed=seed + 1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("nand_core.detectors.patches._ENTRIES", entries)
+        distances, nearest = Bank(bank).nearest(points)
+    exact = (points[:, None].double() - bank.double()).norm(dim=-1)
+    torch.testing.assert_close(exact.gather(1, nearest[:, None])[:, 0], exact.amin(dim=1), rtol=1e-5, atol=1e-5)
+    assert torch.equal(distances, (points - bank[nearest]).norm(dim=1))
 
 
 @pytest.mark.parametrize(("repeat_edge", "mode"), [(True, "reflect"), (False, "mirror")])

@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from nand_core.verdict import VERDICTS, commonest, counted, in_words, keyed, least, verdict
 
@@ -44,6 +45,8 @@ def test_an_alarm_lost_more_never_makes_it_better(before, after, lost, others):
 def test_the_least_share_lies_below_the_share(found, of):
     found = min(found, of)
     assert -1e-9 <= least(found, of, 95) <= 100 * found / of + 1e-9
+    wilson = binomtest(found, of).proportion_ci(0.95, method="wilson")
+    assert least(found, of, 95) == pytest.approx(100 * wilson.low, rel=1e-9, abs=1e-9)
 
 
 def test_counts_in_words():

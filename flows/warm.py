@@ -1,0 +1,225 @@
+"""One warm process for the stages of a run: it imports what they need once, and forks itself for each of them.
+
+``python -m flows STAGE`` asks for that where ``NAND_WARM`` names the socket of such a process, and is then no more than
+the stage's place in the tree of processes: it hands signals on, and the stage ends with it. Where something is not as
+the warm process found it (the environment, the folder, an edited module) the stage runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+VARIABLE = "NAND_WARM"
+PREFECT = ("prefect.flow_engine", "prefect.task_engine", "fastapi.encoders", "flows.runners")
+LATE = "nand_core.vlm.encoder"
+"""Imported when an item is computed: where one stage came to need it, the next one finds it there."""
+OURS = ("flows", "tasks", "nand_core")
+# What dvc and a shell add for each command.
+_OF_A_COMMAND = ("DVC_", "_", "SHLVL", "PWD", "OLDPWD")
+_COLD = b"cold"
+
+
+def load(modules: Iterable[str]) -> None:
+    """Import modules, faster than usual: nothing that they make is garbage, and a fork need not copy it.
+
+    What fails is left to whoever uses it.
+    """
+    gc.disable()
+    for name in modules:
+        with suppress(Exception):
+            importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
+
+
+@contextmanager
+def warm_process(path: Path, environment: Mapping[str, str], waiting: IO[bytes]) -> Iterator[dict[str, str]]:
+    """A warm process, ended again; yields the environment with which stages find it.
+
+    Args:
+        path: of its socket, short and relative, as a socket's name may have 100 characters at most.
+        environment: that of the stages.
+        waiting: closed here, and in the warm process as soon as it is asked for anything.
+    """
+    from flows.processes import end_tree
+
+    found = {**environment, VARIABLE: str(path)}
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            listener.bind(str(path))
+        except OSError:  # a file system without sockets
+            waiting.close()
+            yield dict(environment)
+            return
+        path.chmod(0o600)
+        listener.listen()
+        kept = listener.fileno(), waiting.fileno()
+        command = [sys.executable, "-m", "flows", "--warm", *map(str, (os.getpid(), *kept))]
+        process = subprocess.Popen(command, env=found, stdin=subprocess.DEVNULL, pass_fds=kept)
+    waiting.close()
+    try:
+        yield found
+    finally:
+        end_tree(process)
+        path.unlink(missing_ok=True)
+
+
+def prepare(environment: Mapping[str, str], *modules: str) -> None:
+    """Have the warm process of this environment import what a stage will need, while this process goes on."""
+    with socket.socket(socket.AF_UNIX) as warm, suppress(OSError):
+        _ask(warm, environment, modules=modules)
+
+
+def handed_over(arguments: Sequence[str]) -> int | None:
+    """Run a stage in the warm process: its exit status; None where it has to be run here."""
+    with socket.socket(socket.AF_UNIX) as warm:
+        try:
+            _ask(warm, os.environ, arguments=arguments)
+        except OSError:
+            return None
+
+        def hand_on(number: int, frame: object) -> None:
+            with suppress(OSError):  # it has just ended
+                warm.send(bytes([number]))
+
+        before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            answer = warm.recv(16)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if not answer:
+        print(f"{arguments[0]}: the process that ran it was killed", file=sys.stderr)
+        return 1
+    return None if answer == _COLD else int(answer)
+
+
+def _ask(
+    warm: socket.socket, environment: Mapping[str, str], *, arguments: Sequence[str] = (), modules: Sequence[str] = ()
+) -> None:
+    """OSError where there is none."""
+    warm.connect(environment.get(VARIABLE, ""))
+    said = {"arguments": list(arguments), "modules": list(modules), "from": _surroundings(environment)}
+    request = json.dumps(said).encode()
+    socket.send_fds(warm, [len(request).to_bytes(4)], [0, 1, 2])
+    warm.sendall(request)
+
+
+def serve(parent: int, number: int, waiting: int) -> list[str]:
+    """Be the warm process: fork one for each stage that is asked for.
+
+    Args:
+        parent: this process ends with it.
+        number: the listening socket's.
+        waiting: the file's that is closed at the first request: then the Prefect server starts.
+
+    Returns:
+        The arguments of a stage, in its own process alone.
+    """
+    from flows.processes import end_with_parent
+
+    end_with_parent(signal.SIGTERM, parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the stage by way of who asked for it
+    listener, held = socket.socket(fileno=number), os.fdopen(waiting, "wb")
+    found, loaded, needed, own = _surroundings(os.environ), _sources(), list(PREFECT), os.getpid()
+    while True:
+        client, _ = listener.accept()
+        request, files = _received(client)
+        arguments = request["arguments"]
+        if arguments and not held.closed:
+            print(f"Prefect: {os.environ['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
+        held.close()
+        if same := request["from"] == found:
+            stage = [f"flows.{name}" for name in arguments[:1]]
+            loaded = _load((*needed, *stage, *request["modules"]), loaded)
+        if not arguments or not same or _sources() != loaded:
+            _answer(client, _COLD, files)
+            continue
+        late, told = os.pipe()
+        if not (child := os.fork()):
+            listener.close()
+            end_with_parent(signal.SIGKILL, own)
+            _become(client, files)
+            atexit.register(_tell, told)
+            return list(arguments)
+        os.close(told)
+        _answer(client, str(_waited(child)).encode(), files)
+        os.set_blocking(late, False)
+        with os.fdopen(late, "rb", buffering=0) as file:
+            needed += [LATE] * (file.read() == b"1")
+
+
+def _tell(told: int) -> None:
+    os.write(told, b"1" if LATE in sys.modules else b"0")
+
+
+def _load(modules: Iterable[str], before: Mapping[str, int]) -> dict[str, int]:
+    """Import modules; what :func:`_sources` says now, -1 for a file that may have been edited after it was read."""
+    began = time.time_ns()
+    load(modules)
+    return {file: before.get(file, when if when < began else -1) for file, when in _sources().items()}
+
+
+def _surroundings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What modules may have looked at when they were imported."""
+    own = {name: value for name, value in environment.items() if not name.startswith(_OF_A_COMMAND)}
+    return {"python": sys.executable, "folder": os.getcwd(), "environment": own}
+
+
+def _received(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """A request and the standard streams of who asks."""
+    head, files, *_ = socket.recv_fds(client, 4, 3)
+    with client.makefile("rb") as stream:
+        request: dict[str, Any] = json.loads(stream.read(int.from_bytes(head)))
+    return request, files
+
+
+def _answer(client: socket.socket, said: bytes, files: Sequence[int]) -> None:
+    with client, suppress(OSError):  # nobody there any more
+        client.sendall(said)
+    for file in files:
+        os.close(file)
+
+
+def _waited(child: int) -> int:
+    """The exit status, as a shell says it."""
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return status if status >= 0 else 128 - status
+
+
+def _become(client: socket.socket, files: Sequence[int]) -> None:
+    """Make this fork the process of who asked: its streams, its signals, its end."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+
+    def listen() -> None:
+        while said := client.recv(1):
+            os.kill(os.getpid(), said[0])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=listen, daemon=True).start()
+
+
+def _sources() -> dict[str, int]:
+    """When the files of the modules that are loaded were last written."""
+    ours = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in OURS]
+    files = {file for module in ours if (file := getattr(module, "__file__", None))}
+    return {file: os.stat(file).st_mtime_ns if os.path.exists(file) else 0 for file in files}

@@ -1,0 +1,101 @@
+"""The warm process: what is asked of it runs as a process of who asks, and what has changed does not run in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.scratch import PACKAGES, ROOT
+from flows.warm import VARIABLE, handed_over, warm_process
+
+# A stage in place of one that needs a project.
+STAGE = """
+def main(arguments):
+    print(os.getpid(), flush=True)
+    if arguments[1:] == ["wait"]:
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            print("stopped")
+            return 130
+    print(arguments, sys.stdin.read())
+    print(os.environ.get("OTHER"), file=sys.stderr)
+    return 7
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code, with another ``main`` of the stages."""
+    made = tmp_path_factory.mktemp("warm")
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, made / name, ignore=shutil.ignore_patterns("__pycache__"))
+    path = made / "flows/__main__.py"
+    text = path.read_text()
+    path.write_text(text.replace('if __name__ == "__main__":', f'{STAGE}\nif __name__ == "__main__":'))
+    return made
+
+
+@pytest.fixture(scope="module")
+def environment(folder: Path) -> Iterator[dict[str, str]]:
+    """That of stages, with a warm process."""
+    own = {**os.environ, "PYTHONPATH": str(folder), "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    waiting, needed = map(os.fdopen, os.pipe(), ("rb", "wb"))
+    with pytest.MonkeyPatch.context() as patched, waiting:
+        patched.chdir(folder)
+        with warm_process(Path("socket"), own, needed) as found:
+            yield found
+            assert waiting.read() == b"", "the server starts"
+        assert not Path("socket").exists()
+
+
+def asked(environment: dict[str, str], *arguments: str) -> tuple[subprocess.Popen, int]:
+    """``python -m flows dataset``, as dvc runs it, and the process that the stage runs in."""
+    command = [sys.executable, "-m", "flows", "dataset", *arguments]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command, env={**environment, "DVC_ROOT": "."}, text=True, **pipes)
+    return process, int(process.stdout.readline())
+
+
+def test_without_one_a_stage_is_not_handed_over(monkeypatch, tmp_path):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert handed_over(["dataset"]) is None
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))
+    assert handed_over(["dataset"]) is None
+
+
+def test_a_stage_has_the_streams_the_status_and_the_signals_of_who_asked(environment):
+    process, stage = asked(environment)
+    assert process.communicate("typed") == ("['dataset'] typed\n", "None\n")
+    assert process.returncode == 7 and stage != process.pid
+    process, stage = asked(environment, "wait")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[0] == "stopped\n" and process.returncode == 130
+    process, stage = asked(environment, "wait")
+    os.kill(stage, signal.SIGKILL)
+    assert "the process that ran it was killed" not in process.communicate()[1] and process.returncode == 137
+    process, stage = asked(environment, "wait")
+    running = psutil.Process(stage)
+    process.kill()  # which nothing can hand on
+    running.wait(60)
+    process.communicate()
+
+
+def test_what_is_not_as_it_was_runs_in_a_process_of_its_own(folder, environment):
+    process, stage = asked({**environment, "OTHER": "1"})
+    assert stage == process.pid and process.communicate("") == ("['dataset'] \n", "1\n")
+    process, stage = asked(environment)
+    process.communicate("")
+    assert stage != process.pid
+    (folder / "flows/consent.py").touch()
+    process, stage = asked(environment)
+    process.communicate("")
+    assert stage == process.pid
