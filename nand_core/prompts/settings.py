@@ -29,8 +29,8 @@ class OpenAISettings(Settings):
     base_url: str = "https://api.openai.com/v1"
     model: str = Field("gpt-4o-mini", min_length=1)
     temperature: float | None = Field(0.7, ge=0, le=2)
-    seed: int | None = 0
-    timeout: float = Field(60.0, gt=0)
+    seed: int | None = Field(0, ge=-(2**63), lt=2**63)
+    timeout: float = Field(60.0, gt=0, le=3600)
     max_retries: int = Field(4, ge=0, le=20)
     concurrency: int = Field(4, ge=1, le=64)
 

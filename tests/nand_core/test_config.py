@@ -162,6 +162,14 @@ def test_a_detector_name_that_cannot_name_a_file(refused, name):
     assert said.startswith("detectors: ") and repr(name) in said
 
 
+BAD_SCALES = [
+    ([0], "scales.0: Input should be greater than or equal to 1 (got 0)"),
+    ([-1, 2], "scales.0: Input should be greater than or equal to 1 (got -1)"),
+    ([10**9], "scales.0: Input should be less than or equal to"),
+    ([2, 2], "a scale stands there twice"),
+]
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
@@ -177,6 +185,22 @@ def test_a_detector_name_that_cannot_name_a_file(refused, name):
         ("evaluation.threshold", {"april_gan": float("inf")}, "threshold.april_gan: Input should be a finite number"),
         ("evaluation.threshold", {"april_gan": {"carpet": None}}, "april_gan.carpet: Input should be a valid number"),
         ("evaluation.threshold", {"april_gan": None}, "threshold.april_gan: Input should be a valid number (got None)"),
+        *(("detectors.mine", {"kind": "winclip", "scales": given}, said) for given, said in BAD_SCALES),
+        *(("detectors.mine", {"kind": "winclip", key: [given]}, f"{given!r} must contain {{}}")
+          for key in ("templates", "normal_states", "abnormal_states")
+          for given in ("{0.__class__}", "{0}", "{y}", "{} {y}", "{!r}", "{:>9}", "{", "{{}}", "}{}", "no brace")),
+        *(("detectors.mine", {"kind": kind, "seed": seed}, "mine." + kind + ".seed: Input should be ")
+          for kind in ("patchcore", "winclip") for seed in (10**30, 2**63, -1)),
+        *(("detectors.mine", {"kind": kind, "sigma": sigma}, ".sigma: Input should be ")
+          for kind in ("patchcore", "subspace") for sigma in (1e9, float("inf"), float("nan"))),
+        ("detectors.mine", {"kind": "patchcore", "resize": 10**9}, ".resize: Input should be less than"),
+        ("detectors.mine", {"kind": "patchcore", "dimensions": 10**9}, ".dimensions: Input should be less than"),
+        ("detectors.mine", {"kind": "april_gan", "size": 10**9}, ".size: Input should be less than"),
+        ("detectors.mine", {"kind": "external", "maps": "m", "offset": float("nan")}, ".offset: Input should be a fini"),
+        ("detectors.mine", {"kind": "winclip", "temperature": float("inf")}, ".temperature: Input should be a finite"),
+        ("encoder.image_size", 10**9, "encoder.image_size: Input should be less than"),
+        ("encoder.adapt", {"seed": 10**30}, "encoder.adapt.seed: Input should be less than"),
+        ("prompts.openai.timeout", float("inf"), "prompts.openai.timeout: Input should be a finite number"),
         ("evaluation.threshold", 0.5, "evaluation.threshold: Input should be a valid dictionary (got 0.5)"),
     ],
 )
