@@ -196,7 +196,7 @@ BAD_SCALES = [
         ("detectors.mine", {"kind": "patchcore", "resize": 10**9}, ".resize: Input should be less than"),
         ("detectors.mine", {"kind": "patchcore", "dimensions": 10**9}, ".dimensions: Input should be less than"),
         ("detectors.mine", {"kind": "april_gan", "size": 10**9}, ".size: Input should be less than"),
-        ("detectors.mine", {"kind": "external", "maps": "m", "offset": float("nan")}, ".offset: Input should be a fini"),
+        ("detectors.mine", {"kind": "external", "maps": "m", "offset": float("nan")}, ".offset: Input should be a f"),
         ("detectors.mine", {"kind": "winclip", "temperature": float("inf")}, ".temperature: Input should be a finite"),
         ("encoder.image_size", 10**9, "encoder.image_size: Input should be less than"),
         ("encoder.adapt", {"seed": 10**30}, "encoder.adapt.seed: Input should be less than"),
