@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,8 +10,6 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.detectors.settings import DetectorSettings
@@ -19,6 +18,7 @@ from nand_core.normalities import current, known_groups
 from nand_core.prompts.settings import PromptSettings
 from nand_core.settings import ANY, EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSection
 from nand_core.vlm.settings import EncoderSettings
+from nand_core.yaml12 import YAMLError, is_plain_text, load
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,8 @@ class Params(Settings):
         for name in detectors:
             if not re.fullmatch("[a-z0-9_]+", name):
                 raise ValueError(f"name {name!r} must consist of a-z, 0-9 and _; files are called after it")
+            if not is_plain_text(name):
+                raise ValueError(f"name {name!r} is no text to YAML, and DVC names a stage by it; choose another")
             if name == "summary":
                 raise ValueError("name 'summary' belongs to the report's table of all detectors; choose another")
         return detectors
@@ -59,7 +61,7 @@ def load_params(path: Path) -> Params:
         Naming the file, the key, its value and the nearest known name.
     """
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        values = load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NandError(f"{path}: not found; copy one of profiles/*.yaml to it") from error
     except OSError as error:
@@ -95,6 +97,8 @@ def _explain(problem: ErrorDetails) -> str:
     value = problem["input"]
     # Whoever mistakes the place of the chat server's key must not find it in a log.
     hidden = isinstance(value, dict | list) or problem["type"] == "missing" or "openai" in problem["loc"][:2]
+    if not hidden and problem["type"] == "string_type" and isinstance(value, bool | int | float | datetime.date):
+        return f"{where}: a text is expected, and YAML takes this one for {value!r}; put it in quotes"
     return f"{where}: {problem['msg']}" + ("" if hidden else f" (got {value!r})")
 
 

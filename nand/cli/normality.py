@@ -18,9 +18,8 @@ from nand.cli.effect import show_effect
 from nand.cli.examples import given
 from nand.project.change import Change, Effect, Groups, Stopped, apply, data_groups
 from nand.project.examples import Examples
-from nand.project.params_file import append
+from nand.project.params_file import append, read, write
 from nand.project.place import PARAMS, require_project
-from nand_core.artifacts.disk import replacing
 from nand_core.errors import NandError
 
 if TYPE_CHECKING:
@@ -226,7 +225,7 @@ def export(
     """
     with one_line():
         require_project()
-        text, count = PARAMS.read_text(encoding="utf-8"), 0
+        text, count = read(PARAMS), 0
         for path in sorted(PROMPTS.glob("*/*.json")):
             made = json.loads(path.read_text(encoding="utf-8"))
             wanted = made["provider"] in GENERATED or (every and made["provider"] == "curated")
@@ -235,8 +234,7 @@ def export(
                 count += 1
         if not count:
             raise NandError(f"{PROMPTS}: no generated phrases there; --all takes the reviewed bank as well")
-        with replacing(PARAMS) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write(PARAMS, text)
     print(f"{PARAMS}: the phrases of {count} texts stand under prompts.explicit; review, edit and commit them")
 
 

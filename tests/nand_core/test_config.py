@@ -156,6 +156,23 @@ def test_an_unknown_kind_of_detector(refused, settings, given, near):
     assert near is None or f"did you mean {near!r}?" in said
 
 
+@pytest.mark.parametrize("name", ["1e3", "007", "null", "true"])
+def test_a_detector_name_that_dvc_would_take_for_something_else(refused, name):
+    assert f"name {name!r} is no text to YAML" in refused("detectors", {name: {"kind": "april_gan"}})
+
+
+def test_keys_are_names_and_texts_that_look_like_numbers_are_to_be_quoted(tmp_path, refused):
+    head = "dataset: {kind: folder, root: d, groups: {1:30: {no: [a]}, 0o17: {007: [b]}}}\n"
+    head += "detectors: {no: {kind: april_gan}}\n"
+    path = tmp_path / "params.yaml"
+    path.write_text(head + "prompts: {normalities: {12e5: [no, on], 2024-01-01: [{1e3: {phrases: [a]}}]}}\n")
+    read = load_params(path)
+    assert list(read.detectors) == ["no"] and read.dataset.groups == {"1:30": {"no": ("a",)}, "0o17": {"007": ("b",)}}
+    assert [one.text for texts in read.prompts.normalities.values() for one in texts] == ["no", "on", "1e3"]
+    said = refused("dataset: {root: d, classes: [12e5]}\ndetectors: {a: {kind: april_gan}}\n")
+    assert said == "dataset.classes.0: a text is expected, and YAML takes this one for 1200000.0; put it in quotes"
+
+
 @pytest.mark.parametrize("name", ["summary", "April", "a-b", "../x", "", "a b", "é", "mine\n"])
 def test_a_detector_name_that_cannot_name_a_file(refused, name):
     said = refused("detectors", {name: {"kind": "april_gan"}})
