@@ -36,6 +36,7 @@ from nand_core.prompts.provide import competitor_phrases, make_prompts, with_phr
 from nand_core.prompts.settings import Added, PromptSettings
 from nand_core.prompts.templates import normal_sentences, sentences
 from nand_core.settings import MAP_SIZE, ExampleSettings, RegionSettings, Rule, SuppressionSettings
+from nand_core.understanding import check_understood, spoken
 from nand_core.vlm.encoder import VLM, load_vlm
 from nand_core.vlm.settings import EncoderSettings
 
@@ -207,6 +208,7 @@ class Normality:
         like: Iterable[Picture | Example] = (),
         unlike: Iterable[Picture | Example] = (),
         ask: bool = False,
+        force: bool = False,
     ) -> Text:
         """Make a text, or what images show, normal from now on.
 
@@ -219,12 +221,13 @@ class Normality:
             like: images that show it, as :meth:`encode` takes them or as :class:`nand.Example`.
             unlike: images that look like it and have to keep raising an alarm.
             ask: ask the text encoder about the text as well as about ``like``.
+            force: ask it even if it knows no word of the text.
 
         Raises
         ------
         NandError
-            When the text is normal already, no phrases can be made of it, or an example cannot be used. Then nothing
-            has changed.
+            When the text is normal already, no phrases can be made of it, the text encoder knows no word of it, or an
+            example cannot be used. Then nothing has changed.
         """
         where = f"normality of {self.class_name}"
         shows, shows_not = read_examples(like, "like"), read_examples(unlike, "unlike")
@@ -241,11 +244,17 @@ class Normality:
             like=tuple(named[: len(shows)]),
             unlike=tuple(named[len(shows) :]),
             ask=ask,
+            force=force,
         )
-        return self._add(entry, shows, shows_not, against)
+        return self._add(entry, shows, shows_not, against, text)
 
     def _add(
-        self, entry: Added, like: Sequence[Seen], unlike: Sequence[Seen], against: Sequence[str] | None = None
+        self,
+        entry: Added,
+        like: Sequence[Seen],
+        unlike: Sequence[Seen],
+        against: Sequence[str] | None = None,
+        written: str = "",
     ) -> Text:
         where = f"normality of {self.class_name}"
         rivals = self.groups if against is None else _names(against, "against")
@@ -262,10 +271,12 @@ class Normality:
         if entry.asked:
             settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
             prompt = make_prompts(self.class_name, made.text, settings, now=datetime.now(UTC))
+            if not entry.force:
+                check_understood(self.vlm.tokenizer, prompt.model_dump(by_alias=True), where, "force=True", written)
             known = {name: self._competitor(name) for name in rivals}
             f_add = self._feature(sentences(prompt.phrases))
             asked = ask(made.text, f_add, self._normal, known, self.suppression, group=made.group, apart=made.apart)
-            said = " ".join([*prompt.phrases, *(against or ())])
+            said = " ".join([*spoken(prompt.model_dump()), *(against or ())])
             unknown = tuple(dict.fromkeys(self.vlm.unknown_words(said)))
             text = replace(text, phrases=prompt.phrases, provider=prompt.provider, unknown_words=unknown)
         self._held[made.text] = _Held(text, asked, shows)

@@ -81,6 +81,7 @@ class Added(Settings):
         like: images that show it.
         unlike: images that look like it and have to keep raising an alarm.
         ask: with examples, whether the text is asked as well; with phrases it is in any case.
+        force: ask the text encoder even if it knows no word of it.
     """
 
     text: str
@@ -88,6 +89,7 @@ class Added(Settings):
     like: tuple[Example, ...] = ()
     unlike: tuple[Example, ...] = ()
     ask: bool = False
+    force: bool = False
 
     @field_validator("like", "unlike", mode="before")
     @classmethod
