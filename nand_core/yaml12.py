@@ -61,6 +61,12 @@ def inline(value: Any) -> str:
     return str(said).removesuffix("\n").removesuffix("...").rstrip("\n")
 
 
+def merge_mark(text: str) -> int:
+    """The number of the first line that git left as the mark of a merge; 0 without any."""
+    marks = (number for number, line in enumerate(text.splitlines(), 1) if line.startswith(("<<<<<<< ", ">>>>>>> ")))
+    return next(marks, 0)
+
+
 def is_plain_text(text: str) -> bool:
     """Whether a reader of YAML 1.2 takes it for a text without quotes."""
     return bool(_yaml().resolver.resolve(ScalarNode, text, (True, False)) == _TEXT)

@@ -206,7 +206,7 @@ BAD_SCALES = [
         *(("detectors.mine", {"kind": "winclip", key: [given]}, f"{given!r} must contain {{}}")
           for key in ("templates", "normal_states", "abnormal_states")
           for given in ("{0.__class__}", "{0}", "{y}", "{} {y}", "{!r}", "{:>9}", "{", "{{}}", "}{}", "no brace")),
-        *(("detectors.mine", {"kind": kind, "seed": seed}, "mine." + kind + ".seed: Input should be ")
+        *(("detectors.mine", {"kind": kind, "seed": seed}, "detectors.mine.seed: Input should be ")
           for kind in ("patchcore", "winclip") for seed in (10**30, 2**63, -1)),
         *(("detectors.mine", {"kind": kind, "sigma": sigma}, ".sigma: Input should be ")
           for kind in ("patchcore", "subspace") for sigma in (1e9, float("inf"), float("nan"))),
@@ -218,6 +218,9 @@ BAD_SCALES = [
         ("encoder.image_size", 10**9, "encoder.image_size: Input should be less than"),
         ("encoder.adapt", {"seed": 10**30}, "encoder.adapt.seed: Input should be less than"),
         ("prompts.openai.timeout", float("inf"), "prompts.openai.timeout: Input should be a finite number"),
+        ("dataset", {"kind": "folder", "root": "d", "mapping": {"a": {"good": {"images": "*"}, "types": {}}}},
+         "dataset.mapping.a.good.train: Field required"),
+        ("detectors.patchcore", {"kind": "patchcore", "coreset": 7}, "detectors.patchcore.coreset: Input should be"),
         ("evaluation.threshold", 0.5, "evaluation.threshold: Input should be a valid dictionary (got 0.5)"),
     ],
 )
@@ -250,6 +253,7 @@ def test_a_misplaced_key_is_not_repeated(refused, place, value):
         ("a: [\n", "not readable as YAML (line 2: "),
         ("a: 1\na: 2\n", 'not readable as YAML (line 2: found duplicate key "a")'),
         ("a: !!python/object:os.system x\n", "not readable as YAML (line 1: could not determine"),
+        ("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> x\n", "not readable as YAML (line 2: git's mark of a merge"),
         ("- 1\n", "expected sections such as 'dataset:', found list"),
         ("\n", "expected sections such as 'dataset:', found NoneType"),
     ],
