@@ -57,7 +57,7 @@ def examples(params: str = "params.yaml") -> None:
             raise NandError(f"{path}: has other content than it is named after; 'dvc checkout --force {EXAMPLES}'")
     for name, entries in run.params.prompts.normalities.items():
         for one in (one for entry in entries for one in (*entry.like, *entry.unlike)):
-            size = read_image(EXAMPLES / name / one.image).size
+            size = read_image(EXAMPLES / name / one.image, bits=run.bits).size
             if one.mask:
                 read_mask(EXAMPLES / name / one.mask, size)
     with run.writing():
@@ -110,6 +110,7 @@ class Reference:
                 good=self.good(class_name),
                 encoder=self.key,
                 settings=self.run.params.suppression.examples,
+                bits=self.run.bits,
             )
             for key, (path, sha256) in images.items()
         }

@@ -110,6 +110,7 @@ def _normalities_spec(run: Run, images: Sequence[Changed], digest: Callable[[Pat
         fixed=tuple(where for where in judged if params.evaluation.for_(*where).fixed is not None),
         panel=params.report.panel,
         quality=params.report.quality,
+        bits=run.bits,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -23,7 +24,7 @@ from nand.images import Encoded, encode, listed
 from nand.result import Result
 from nand_core.asked import Asked, Vector, answers, ask
 from nand_core.config import load_params
-from nand_core.datasets.manifest import scan
+from nand_core.datasets.manifest import deep_bits, scan
 from nand_core.decision import final_maps
 from nand_core.detectors.base import check_maps
 from nand_core.errors import NandError, nearest
@@ -97,6 +98,9 @@ class Normality:
         Good images of the class, two or more: what examples are compared with. Encoded when the first are added.
     examples : ExampleSettings
         How examples become a suppression map.
+    bits : int, optional
+        That the camera has whose values lie in 16-bit files: 8 to 16. Without it files that seem to have fewer than 16
+        are refused.
 
     Examples
     --------
@@ -118,10 +122,14 @@ class Normality:
         heads: str | Path | None = None,
         good: Iterable[Picture] | Encoded | None = None,
         examples: ExampleSettings | None = None,
+        bits: int | None = None,
     ) -> None:
         if not 0 <= alpha <= 1:
             raise NandError(f"alpha: {alpha} is no strength of a suppression; give 0 to 1")
+        if bits is not None and not 8 <= bits <= 16:
+            raise NandError(f"bits: {bits} are no bits of a camera whose values lie in 16-bit files; give 8 to 16")
         self.class_name = class_name
+        self.bits = bits
         self.encoder = encoder or EncoderSettings()
         self.suppression = suppression or SuppressionSettings()
         self.prompts = prompts or PromptSettings()
@@ -175,11 +183,12 @@ class Normality:
             heads=heads,
             good=[root / image for image in good] if len(good) else None,
             examples=params.suppression.examples,
+            bits=_recorded_bits(path.parent) or params.dataset.bits,
         )
         folder = path.parent / "artifacts" / "examples" / name
         for entry in params.prompts.normalities.get(name, ()):
             like, unlike = (
-                read_examples([stored_example(folder, one) for one in found], side)
+                read_examples([stored_example(folder, one) for one in found], side, made.bits)
                 for side, found in (("like", entry.like), ("unlike", entry.unlike))
             )
             made._add(entry, like, unlike)
@@ -230,7 +239,7 @@ class Normality:
             example cannot be used. Then nothing has changed.
         """
         where = f"normality of {self.class_name}"
-        shows, shows_not = read_examples(like, "like"), read_examples(unlike, "unlike")
+        shows, shows_not = read_examples(like, "like", self.bits), read_examples(unlike, "unlike", self.bits)
         digests = [one.digest for one in (*shows, *shows_not)]
         for position, one in enumerate((*shows, *shows_not)):
             if digests[position] in digests[:position]:
@@ -302,7 +311,7 @@ class Normality:
         Args:
             images: paths, PIL images or uint8 arrays, (H, W) or (H, W, 3).
         """
-        return encode(self.vlm, images)
+        return encode(self.vlm, images, self.bits)
 
     def apply(
         self, images: Iterable[Picture] | Encoded, maps: ArrayLike | Tensor, *, level: float | None = None
@@ -353,7 +362,7 @@ class Normality:
             )
         if isinstance(self.good, Encoded):
             self._own(self.good, "good")
-        return good_patches(self.vlm, self.good, self.examples)
+        return good_patches(self.vlm, self.good, self.examples, self.bits)
 
     def _own(self, encoded: Encoded, where: str) -> None:
         """Refuse what another encoder saw."""
@@ -372,6 +381,12 @@ class Normality:
     def _feature(self, said: Sequence[str]) -> Vector:
         """Eq. 3, as a tuple: it is stored as float32 and so loses nothing."""
         return tuple(text_feature(self.vlm.encode_text(said)).cpu().numpy().astype(np.float32).tolist())
+
+
+def _recorded_bits(folder: Path) -> int | None:
+    """Of the project's data set, as its manifest has them; None before a first run, and without 16-bit images."""
+    manifest = folder / "artifacts" / "manifest.parquet"
+    return deep_bits(pd.read_parquet(manifest)) if manifest.is_file() else None
 
 
 def _tensor(maps: ArrayLike | Tensor) -> Tensor:

@@ -91,6 +91,7 @@ def draw_strips(
     *,
     longest: int,
     quality: int,
+    bits: int | None = 16,
 ) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of the strip of each image, one image and its maps in memory at a time.
 
@@ -98,6 +99,7 @@ def draw_strips(
         images: id and file.
         base, suppressions: files of maps that hold these ids; all suppressions together are A_sup.
         rule: what they do to the detector's maps, the one that the scores were computed with.
+        bits: that count in 16-bit images.
 
     Raises:
         NandError: an image or a map cannot be read.
@@ -108,7 +110,7 @@ def draw_strips(
         suppression = union([torch.from_numpy(maps[image_id])[None] for maps in found])
         final = final_maps(anomaly, suppression, rule)
         maps = (anomaly[0].numpy(), suppression[0].numpy(), final[0].numpy())
-        yield strip_name(image_id), strip(read_image(path), maps, longest, quality)
+        yield strip_name(image_id), strip(read_image(path, bits=bits), maps, longest, quality)
 
 
 def write_archive(path: Path, strips: Iterable[tuple[str, bytes]]) -> None:

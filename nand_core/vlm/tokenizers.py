@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SAY_NOTHING = frozenset(
     """a an and are as at be between by for from has have in inside into is it its near no not of off on or over some
-    than that the their there these this those to under was were which with without""".split()
+    than that the their there these this those to under was were which with without""".split()  # noqa: SIM905
 )
 
 
