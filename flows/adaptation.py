@@ -32,7 +32,7 @@ def adaptation(params: str = "params.yaml") -> None:
         good = manifest[(manifest["split"] == "train") & (manifest["type"] == "good")]
         specs: dict[tuple[str, int], PicturesSpec] = _pictures("", None, settings, key)
         for name in sorted(manifest["class"].unique()):
-            specs |= _pictures(name, good[good["class"] == name], settings, key)
+            specs |= _pictures(name, good[good["class"] == name], settings, key, run.bits)
         patches = run.items(drawn_patches, specs, stage="drawn_patches")
         heads = {
             name: HeadsSpec(
@@ -52,7 +52,7 @@ def adaptation(params: str = "params.yaml") -> None:
 
 
 def _pictures(
-    name: str, good: pd.DataFrame | None, settings: AdaptSettings, key: dict[str, Any]
+    name: str, good: pd.DataFrame | None, settings: AdaptSettings, key: dict[str, Any], bits: int | None = None
 ) -> dict[tuple[str, int], PicturesSpec]:
     """The items of one class's pictures, or without ``good`` images those of the scenes, which all classes share.
 
@@ -73,5 +73,6 @@ def _pictures(
             first=first,
             count=min(_PICTURES, settings.pictures - first),
             encoder=key,
+            bits=bits,
         )
     return specs

@@ -46,6 +46,7 @@ def add_normality(
     like: Annotated[list[ImageFile], Field(max_length=1000)] = [],  # noqa: B006
     unlike: Annotated[list[ImageFile], Field(max_length=1000)] = [],  # noqa: B006
     ask: bool = False,
+    force: bool = False,
     from_test: bool = False,
     accept_lost: bool = False,
     remote: Name = "",
@@ -60,6 +61,7 @@ def add_normality(
         like: images that show it, files on the worker, relative to the checkout.
         unlike: images that look like it and have to keep raising an alarm.
         ask: with images, ask about the text as well.
+        force: take the text even if the text encoder knows none of its words.
         from_test: allow images of the test set; they are left out of what is counted.
         accept_lost: add it even if other defects lose their alarm; without it such a run fails and changes nothing.
         remote: DVC's remote; empty: its default one, if there is any.
@@ -68,7 +70,8 @@ def add_normality(
     lists = {"phrase": phrases, "like": like, "unlike": unlike}
     options = [f"--{name}={value}" for name, values in lists.items() for value in values]
     before = class_effect(class_name) if NORMALITIES.is_file() else None
-    add(class_name, text, [*options, *["--ask"] * ask, *["--from-test"] * from_test, *["--yes"] * accept_lost])
+    flags = {"--ask": ask, "--force": force, "--from-test": from_test, "--yes": accept_lost}
+    add(class_name, text, [*options, *(flag for flag, on in flags.items() if on)])
     after = class_effect(class_name)
     # What images show, or phrases of its own, is not the text that the control stands against.
     wrong = {} if like or unlike or phrases else controls(pd.read_parquet(OPERATING), class_name, text)

@@ -44,6 +44,7 @@ def draw(
             rule=judged[where].rule,
             panel=run.params.report.panel,
             quality=run.params.report.quality,
+            bits=run.bits,
         )
         for where in sorted(shown)
     }

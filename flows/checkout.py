@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from nand_core.artifacts.disk import refusals
 from nand_core.errors import NandError
+from nand_core.yaml12 import merge_mark
 
 DVC_LOCK = Path("dvc.lock")
 DVC_RUNNING = Path(".dvc/tmp/rwlock")
@@ -83,7 +84,10 @@ def mend(state: Path) -> None:
         if not whole:
             aside = state / f"{path.name}.broken"
             os.replace(path, aside)
-            print(f"{path}: half-written by a run that was killed, set aside as {aside}", file=sys.stderr, flush=True)
+            what = "half-written by a run that was killed"
+            if merge_mark(aside.read_text(encoding="utf-8", errors="replace")):
+                what = "has git's marks of a merge that is not finished"
+            print(f"{path}: {what}, set aside as {aside}; every stage is looked at anew", file=sys.stderr, flush=True)
     claims = _claims()
     if claims and not any(map(_at_work, claims)):
         DVC_RUNNING.unlink()

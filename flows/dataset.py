@@ -10,7 +10,7 @@ from prefect import flow
 from flows.run import MANIFEST, Run
 from nand_core.artifacts.disk import replacing
 from nand_core.config import check_names
-from nand_core.datasets.manifest import digest_files, scan
+from nand_core.datasets.manifest import digest_files, duplicates, scan, with_bits
 from tasks.dataset import ClassSpec
 from tasks.dataset import dataset as check_class
 
@@ -28,6 +28,9 @@ def dataset(params: str = "params.yaml") -> None:
     }
     records = run.items(check_class, specs)
     frame = pd.concat([pd.read_parquet(run.work.store.path(record)) for record in records.values()])
+    frame = with_bits(frame, run.params.dataset, run.work.root)
+    for line in duplicates(frame):
+        print(f"warning: {line}", flush=True)
     with run.writing(), replacing(MANIFEST) as temporary:
         frame.to_parquet(temporary, index=False)
     run.finish()

@@ -12,8 +12,8 @@ from prefect import flow
 from flows.features import class_shards
 from flows.run import ARTIFACTS, Run
 from nand_core.artifacts.store import Record, sha256_file
-from nand_core.datasets.images import read_image, read_mask
 from nand_core.errors import NandError
+from nand_core.example_files import MISSING, check_example_files
 from nand_core.examples import check_example
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.prompts.settings import Example
@@ -32,7 +32,6 @@ from tasks.suppression import ShownSpec
 from tasks.work import encoder_key
 
 EXAMPLES = ARTIFACTS / "examples"
-MISSING = "{}: not there; 'dvc checkout' or 'dvc pull' brings it back, or remove the normality and add it again"
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -44,22 +43,7 @@ def examples(params: str = "params.yaml") -> None:
     ``nand add --like`` puts them there; what no normality names any more is removed.
     """
     run = Run.start("examples", Path(params))
-    named = {
-        EXAMPLES / name / file
-        for name, entries in run.params.prompts.normalities.items()
-        for entry in entries
-        for file in entry.files
-    }
-    for path in sorted(named):
-        if not path.is_file():
-            raise NandError(MISSING.format(path))
-        if not sha256_file(path).startswith(path.name[:16]):
-            raise NandError(f"{path}: has other content than it is named after; 'dvc checkout --force {EXAMPLES}'")
-    for name, entries in run.params.prompts.normalities.items():
-        for one in (one for entry in entries for one in (*entry.like, *entry.unlike)):
-            size = read_image(EXAMPLES / name / one.image).size
-            if one.mask:
-                read_mask(EXAMPLES / name / one.mask, size)
+    named = check_example_files(run.params.prompts, EXAMPLES, run.bits)
     with run.writing():
         EXAMPLES.mkdir(parents=True, exist_ok=True)
         for path in sorted(EXAMPLES.rglob("*"), reverse=True):
@@ -110,6 +94,7 @@ class Reference:
                 good=self.good(class_name),
                 encoder=self.key,
                 settings=self.run.params.suppression.examples,
+                bits=self.run.bits,
             )
             for key, (path, sha256) in images.items()
         }

@@ -38,7 +38,7 @@ def class_shards(
 
     If ``encoded``, with their encodings, computed where the cache lacks them.
     """
-    manifest = run.manifest
+    manifest, bits = run.manifest, run.bits
     parts: dict[tuple[str, int], pd.DataFrame] = {}
     for name, rows in manifest[manifest["split"] == split].groupby("class", sort=True):
         if class_name in (None, name):
@@ -48,13 +48,13 @@ def class_shards(
     if encoded:
         key = encoder_key(run.params.encoder)
         specs = {
-            where: EncodeSpec(images=tuple(part["sha256"]), paths=tuple(part["path"]), encoder=key)
+            where: EncodeSpec(images=tuple(part["sha256"]), paths=tuple(part["path"]), encoder=key, bits=bits)
             for where, part in parts.items()
         }
         records = run.items(image_features, specs, stage="image_features")
     shards: dict[str, tuple[Shard, ...]] = {}
     for (name, i), part in parts.items():
-        shard = Shard(ids=tuple(part["path"]), images=tuple(part["sha256"]), features=records.get((name, i)))
+        shard = Shard(ids=tuple(part["path"]), images=tuple(part["sha256"]), features=records.get((name, i)), bits=bits)
         shards[name] = (*shards.get(name, ()), shard)
     return shards
 

@@ -73,7 +73,7 @@ def inspection(
         for line in place.strangers(classes):
             logger.error("inspect: %s", line)
         most, quality = min(MOST, run.params.run.shard), run.params.report.quality
-        for batch in Rounds(place, classes, judges.of, settle, most, quality, commit=head()):
+        for batch in Rounds(place, classes, judges.of, settle, most, quality, commit=head(), bits=run.bits):
             for one in batch.refused:
                 logger.warning("inspect: %s: quarantined, %s", batch.class_name, one.reason)
             waiting = place.waiting(batch.class_name)

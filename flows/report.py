@@ -22,6 +22,7 @@ from nand_core.report.changes import Changed
 from nand_core.report.inputs import read_json, report_data_files
 from nand_core.report.normalities import PAGE
 from nand_core.settings import EvaluationSettings
+from nand_core.understanding import spoken
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
@@ -93,7 +94,7 @@ def _normalities_spec(run: Run, images: Sequence[Changed], digest: Callable[[Pat
         if not normality.asked:
             return Held(**made, **shown)
         path = ARTIFACTS / "prompts" / normality.class_name / f"{normality.name}.json"
-        unknown = tuple(sorted(set(unknown_words(tokenizer, " ".join(read_json(path)["phrases"])))))
+        unknown = tuple(sorted(set(unknown_words(tokenizer, " ".join(spoken(read_json(path)))))))
         return Held(**made, **shown, path=path, sha256=sha256_file(path), unknown=unknown)
 
     params, groups = run.params, known_groups(run.manifest)
@@ -109,6 +110,7 @@ def _normalities_spec(run: Run, images: Sequence[Changed], digest: Callable[[Pat
         fixed=tuple(where for where in judged if params.evaluation.for_(*where).fixed is not None),
         panel=params.report.panel,
         quality=params.report.quality,
+        bits=run.bits,
     )
 
 
@@ -123,7 +125,7 @@ def _report_spec(run: Run) -> ReportSpec:
     read += sorted(path for path in (ARTIFACTS / "base_maps").rglob("*") if path.is_file())
     tokenizer = load_tokenizer(params.encoder)
     unknown = {
-        name: unknown_words(tokenizer, " ".join(read_json(path)["phrases"])) for name, path in prompts.items()
+        name: unknown_words(tokenizer, " ".join(spoken(read_json(path)))) for name, path in prompts.items()
     }
     notes = [GENERATED_IMAGES] * (params.dataset.kind == "demo")
     notes += [GENERATED_MODEL] * (params.encoder.model == "embedded")

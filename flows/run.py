@@ -26,6 +26,7 @@ from nand_core.artifacts.remote import open_store
 from nand_core.artifacts.store import Record, Store
 from nand_core.artifacts.usage import note_current
 from nand_core.config import Params, check_names, load_params
+from nand_core.datasets.manifest import deep_bits
 from nand_core.errors import NandError
 from tasks.cache import Item, Spec, key_of, stored_in
 from tasks.work import Work
@@ -74,6 +75,11 @@ class Run:
             return pd.read_parquet(MANIFEST)
         except (OSError, ValueError) as error:
             raise NandError(f"{MANIFEST}: not readable ({error}); run the dataset stage") from error
+
+    @property
+    def bits(self) -> int | None:
+        """How many count in 16-bit images: as the manifest has it, else the settings; None where neither says."""
+        return deep_bits(self.manifest) or self.params.dataset.bits
 
     def items(self, made: Item, specs: Mapping[Key, Spec], stage: str | None = None) -> dict[Key, Record]:
         """Run an item for each spec, those in the cache without computing; keeps the order of ``specs``.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,17 @@ from flows.features import TEXT_FEATURES
 from flows.run import ARTIFACTS, Run
 from flows.scope import finish, texts
 from nand_core.artifacts.disk import replacing
-from nand_core.normalities import known_groups
+from nand_core.normalities import Normality, current, known_groups
 from nand_core.prompts.provide import competitor_phrases, nonsense_phrases
 from nand_core.prompts.templates import abnormal_sentences, normal_sentences, sentences
+from nand_core.understanding import check_understood, spoken
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 from tasks.text_features import TextSpec
 from tasks.text_features import text_features as encode
 from tasks.work import encoder_key
+
+if TYPE_CHECKING:
+    from nand_core.vlm.tokenizers import Tokenizer
 
 
 @flow(name="text_features")
@@ -36,10 +40,10 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
     tokenizer = load_tokenizer(run.params.encoder)
     said: dict[tuple[str, str, str], list[str]] = {}
     for where, one in texts(run, class_name).items():
-        phrases = json.loads((ARTIFACTS / "prompts" / where[0] / f"{where[1]}.json").read_text("utf-8"))["phrases"]
+        made = _prompt_set(*where)
         if class_name is None:  # else what was added has been warned of, and the others before
-            warn_of_unknown("/".join(where), phrases, tokenizer)
-        said[*where, "add"] = sentences(phrases)
+            warn_of_unknown("/".join(where), made, tokenizer)
+        said[*where, "add"] = sentences(made["phrases"])
         # A competitor of the other groups goes by its name, not by its phrases: those may change alone.
         if one is None:
             said[*where, "known"] = sentences(competitor_phrases(*where))
@@ -47,6 +51,9 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
         said[name, "", "nor"] = normal_sentences(name)
         said[name, "", "abn"] = abnormal_sentences(name)
         said[name, "", "nonsense"] = sentences(nonsense_phrases(name))  # unknown words on purpose: no warning
+    for normality in current(run.params.prompts, groups):
+        if class_name in (None, normality.class_name):
+            check_normality(normality, _prompt_set(normality.class_name, normality.name), tokenizer)
     key = encoder_key(run.params.encoder)
     specs = {where: TextSpec(sentences=tuple(them), encoder=key) for where, them in said.items()}
     records = run.items(encode, specs)
@@ -61,7 +68,19 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
     finish(run, class_name)
 
 
-def warn_of_unknown(name: str, phrases: Sequence[str], tokenizer: Any) -> None:
-    """Print which words of the phrases the text encoder has never seen: they have no effect."""
-    if unknown := unknown_words(tokenizer, " ".join(phrases)):
+def check_normality(one: Normality, made: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+    """Refuse a normality of which the text encoder understands nothing, unless that is forced."""
+    if one.asked and not one.force:
+        force = "'force: true' in params.yaml, or nand add --force"
+        check_understood(tokenizer, made, f"prompts.normalities.{one.class_name}", force)
+
+
+def _prompt_set(class_name: str, name: str) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads((ARTIFACTS / "prompts" / class_name / f"{name}.json").read_text("utf-8"))
+    return made
+
+
+def warn_of_unknown(name: str, made: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+    """Print which words of a prompt set the text encoder has never seen: they have no effect."""
+    if unknown := unknown_words(tokenizer, " ".join([made["class"], *spoken(made)])):
         print(f"warning: {name}: the text encoder does not know: {', '.join(dict.fromkeys(unknown))}", flush=True)

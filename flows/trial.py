@@ -21,7 +21,7 @@ from flows.prompts import prompt_spec
 from flows.record import record_stage
 from flows.run import STATE, Run
 from flows.suppression import Where, question, suppression_specs
-from flows.text_features import warn_of_unknown
+from flows.text_features import check_normality, warn_of_unknown
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import sha256_file
 from nand_core.asked import Asked
@@ -126,7 +126,9 @@ def _asked(run: Run, one: Normality) -> Asked:
     (record,) = run.items(make_phrases, specs, stage="prompts").values()
     made: dict[str, Any] = json.loads(run.work.store.path(record).read_bytes())
     describe(made)
-    warn_of_unknown(f"{one.class_name}/{one.name}", made["phrases"], load_tokenizer(run.params.encoder))
+    tokenizer = load_tokenizer(run.params.encoder)
+    warn_of_unknown(f"{one.class_name}/{one.name}", made, tokenizer)
+    check_normality(one, made, tokenizer)
     said = TextSpec(sentences=tuple(sentences(made["phrases"])), encoder=encoder_key(run.params.encoder))
     (record,) = run.items(encode, {"": said}, stage="text_features").values()
     vectors = text_vectors()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nand.images import Encoded, batches, listed, name_of, opened
 from nand_core.artifacts.store import sha256_file
-from nand_core.datasets.images import LAST_LABEL, MASK_THRESHOLD, read_mask
+from nand_core.datasets.images import LAST_LABEL, MASK_THRESHOLD, mask_fault, read_mask
 from nand_core.errors import NandError
 from nand_core.examples import (
     Good,
@@ -73,7 +73,7 @@ class Seen:
         return hashlib.sha256(f"{self.picture.size}".encode() + self.picture.tobytes()).hexdigest()
 
 
-def read_examples(given: Iterable[Picture | Example], side: str) -> list[Seen]:
+def read_examples(given: Iterable[Picture | Example], side: str, bits: int | None = None) -> list[Seen]:
     """Examples as :meth:`nand.Normality.add` takes them, ``side`` being ``like`` or ``unlike``.
 
     Raises:
@@ -83,7 +83,7 @@ def read_examples(given: Iterable[Picture | Example], side: str) -> list[Seen]:
         raise NandError(f"{side}: one example given, a list expected; write [example]")
     if isinstance(given, Sequence) and not isinstance(given, str) and not given:
         return []
-    return [_read(one, position, side) for position, one in enumerate(listed(given, side))]
+    return [_read(one, position, side, bits) for position, one in enumerate(listed(given, side))]
 
 
 def stored_example(folder: Path, one: stored.Example) -> Example:
@@ -100,9 +100,11 @@ def stored_example(folder: Path, one: stored.Example) -> Example:
     return Example(folder / one.image, one.box, folder / one.mask if one.mask else None)
 
 
-def good_patches(vlm: VLM, images: tuple[Picture, ...] | Encoded, settings: ExampleSettings) -> Good:
+def good_patches(
+    vlm: VLM, images: tuple[Picture, ...] | Encoded, settings: ExampleSettings, bits: int | None = None
+) -> Good:
     """What good images look like; of those that are not encoded a batch at a time is in memory."""
-    features = images.batches if isinstance(images, Encoded) else batches(vlm, images, "good")
+    features = images.batches if isinstance(images, Encoded) else batches(vlm, images, "good", bits)
     vectors: Iterator[Tensor] = (patch_vectors(part.layers) for part in features)
     return learn_good(vectors, len(images), settings)
 
@@ -128,9 +130,9 @@ def shown(
     return Shown(joined(like), joined(unlike), good.level)
 
 
-def _read(given: Picture | Example, position: int, side: str) -> Seen:
+def _read(given: Picture | Example, position: int, side: str, bits: int | None) -> Seen:
     one = given if isinstance(given, Example) else Example(given)
-    name, picture = name_of(one.image, position, side), opened(one.image, position, side)
+    name, picture = name_of(one.image, position, side), opened(one.image, position, side, bits)
     if one.box is not None and one.mask is not None:
         raise NandError(f"{name}: give a box or a mask, not both")
     where = None
@@ -157,5 +159,6 @@ def _mask(name: str, mask: NDArray[np.generic] | str | Path, size: tuple[int, in
     else:  # brightness or label numbers, as in a file
         found = mask.astype(np.uint8) > (0 if mask.max() <= LAST_LABEL else MASK_THRESHOLD)
     if not found.any():
-        raise NandError(f"{name}: the mask marks nothing; paint what is meant white, or leave the mask out")
+        why = f" ({mask_fault(mask, size)})" if isinstance(mask, str | Path) else ""
+        raise NandError(f"{name}: the mask marks nothing{why}; paint what is meant white, or leave the mask out")
     return found

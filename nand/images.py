@@ -33,11 +33,13 @@ class Encoded:
         images: as they were given; :meth:`Encoded.image` reads one.
         batches: their features, a few images each.
         encoder: the encoder that made them.
+        bits: that count in 16-bit files.
     """
 
     images: tuple[Picture, ...]
     batches: tuple[ImageFeatures, ...]
     encoder: VLM
+    bits: int | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,10 +54,10 @@ class Encoded:
 
     def image(self, position: int) -> Image.Image:
         """One of the images as RGB."""
-        return opened(self.images[position], position)
+        return opened(self.images[position], position, bits=self.bits)
 
 
-def encode(vlm: VLM, images: Iterable[Picture]) -> Encoded:
+def encode(vlm: VLM, images: Iterable[Picture], bits: int | None = None) -> Encoded:
     """Encode images, a batch of the encoder's size in memory at a time.
 
     Raises
@@ -64,7 +66,7 @@ def encode(vlm: VLM, images: Iterable[Picture]) -> Encoded:
         Naming the image that cannot be used.
     """
     given = listed(images)
-    return Encoded(given, tuple(batches(vlm, given)), vlm)
+    return Encoded(given, tuple(batches(vlm, given, bits=bits)), vlm, bits)
 
 
 def listed(images: Iterable[Given], where: str = "images") -> tuple[Given, ...]:
@@ -77,10 +79,10 @@ def listed(images: Iterable[Given], where: str = "images") -> tuple[Given, ...]:
     return given
 
 
-def opened(picture: Picture, position: int, where: str = "images") -> Image.Image:
-    """An image as RGB; arrays are uint8, (H, W) grey or (H, W, 3) RGB."""
+def opened(picture: Picture, position: int, where: str = "images", bits: int | None = None) -> Image.Image:
+    """An image as RGB; arrays are uint8, (H, W) grey or (H, W, 3) RGB; ``bits`` count in a 16-bit file."""
     if isinstance(picture, str | Path):
-        return read_image(picture)
+        return read_image(picture, bits=bits)
     name = name_of(picture, position, where)
     if isinstance(picture, Image.Image):
         if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
@@ -94,11 +96,13 @@ def opened(picture: Picture, position: int, where: str = "images") -> Image.Imag
     return Image.fromarray(picture).convert("RGB")
 
 
-def batches(vlm: VLM, images: Sequence[Picture], where: str = "images") -> Iterator[ImageFeatures]:
+def batches(
+    vlm: VLM, images: Sequence[Picture], where: str = "images", bits: int | None = None
+) -> Iterator[ImageFeatures]:
     """The features of images on the CPU, a batch of the encoder's size at a time."""
     for start in range(0, len(images), vlm.batch_size):
         part = images[start : start + vlm.batch_size]
-        pixels = torch.stack([vlm.preprocess(opened(one, start + i, where)) for i, one in enumerate(part)])
+        pixels = torch.stack([vlm.preprocess(opened(one, start + i, where, bits)) for i, one in enumerate(part)])
         found = vlm.encode_images(pixels)
         yield ImageFeatures(tuple(layer.cpu() for layer in found.layers), found.pooled.cpu())
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -23,7 +24,7 @@ from nand.images import Encoded, encode, listed
 from nand.result import Result
 from nand_core.asked import Held, Vector, ask, claims, competing, competitors
 from nand_core.config import load_params
-from nand_core.datasets.manifest import scan
+from nand_core.datasets.manifest import deep_bits, scan
 from nand_core.decision import final_maps
 from nand_core.detectors.base import check_maps
 from nand_core.errors import NandError, nearest
@@ -36,6 +37,7 @@ from nand_core.prompts.provide import competitor_phrases, make_prompts, with_phr
 from nand_core.prompts.settings import Added, PromptSettings
 from nand_core.prompts.templates import normal_sentences, sentences
 from nand_core.settings import MAP_SIZE, ExampleSettings, RegionSettings, Rule, SuppressionSettings
+from nand_core.understanding import check_understood, spoken
 from nand_core.vlm.encoder import VLM, load_vlm
 from nand_core.vlm.settings import EncoderSettings
 
@@ -89,6 +91,9 @@ class Normality:
         Good images of the class, two or more: what examples are compared with. Encoded when the first are added.
     examples : ExampleSettings
         How examples become a suppression map.
+    bits : int, optional
+        That the camera has whose values lie in 16-bit files: 8 to 16. Without it files that seem to have fewer than 16
+        are refused.
 
     Examples
     --------
@@ -110,10 +115,14 @@ class Normality:
         heads: str | Path | None = None,
         good: Iterable[Picture] | Encoded | None = None,
         examples: ExampleSettings | None = None,
+        bits: int | None = None,
     ) -> None:
         if not 0 <= alpha <= 1:
             raise NandError(f"alpha: {alpha} is no strength of a suppression; give 0 to 1")
+        if bits is not None and not 8 <= bits <= 16:
+            raise NandError(f"bits: {bits} are no bits of a camera whose values lie in 16-bit files; give 8 to 16")
         self.class_name = class_name
+        self.bits = bits
         self.encoder = encoder or EncoderSettings()
         self.suppression = suppression or SuppressionSettings()
         self.prompts = prompts or PromptSettings()
@@ -167,11 +176,12 @@ class Normality:
             heads=heads,
             good=[root / image for image in good] if len(good) else None,
             examples=params.suppression.examples,
+            bits=_recorded_bits(path.parent) or params.dataset.bits,
         )
         folder = path.parent / "artifacts" / "examples" / name
         for entry in params.prompts.normalities.get(name, ()):
             like, unlike = (
-                read_examples([stored_example(folder, one) for one in found], side)
+                read_examples([stored_example(folder, one) for one in found], side, made.bits)
                 for side, found in (("like", entry.like), ("unlike", entry.unlike))
             )
             made._add(entry, like, unlike)
@@ -200,6 +210,7 @@ class Normality:
         like: Iterable[Picture | Example] = (),
         unlike: Iterable[Picture | Example] = (),
         ask: bool = False,
+        force: bool = False,
     ) -> Text:
         """Make a text, or what images show, normal from now on.
 
@@ -212,15 +223,16 @@ class Normality:
             like: images that show it, as :meth:`encode` takes them or as :class:`nand.Example`.
             unlike: images that look like it and have to keep raising an alarm.
             ask: ask the text encoder about the text as well as about ``like``.
+            force: ask it even if it knows no word of the text.
 
         Raises
         ------
         NandError
-            When the text is normal already, no phrases can be made of it, or an example cannot be used. Then nothing
-            has changed.
+            When the text is normal already, no phrases can be made of it, the text encoder knows no word of it, or an
+            example cannot be used. Then nothing has changed.
         """
         where = f"normality of {self.class_name}"
-        shows, shows_not = read_examples(like, "like"), read_examples(unlike, "unlike")
+        shows, shows_not = read_examples(like, "like", self.bits), read_examples(unlike, "unlike", self.bits)
         digests = [one.digest for one in (*shows, *shows_not)]
         for position, one in enumerate((*shows, *shows_not)):
             if digests[position] in digests[:position]:
@@ -234,11 +246,17 @@ class Normality:
             like=tuple(named[: len(shows)]),
             unlike=tuple(named[len(shows) :]),
             ask=ask,
+            force=force,
         )
-        return self._add(entry, shows, shows_not, against)
+        return self._add(entry, shows, shows_not, against, text)
 
     def _add(
-        self, entry: Added, like: Sequence[Seen], unlike: Sequence[Seen], against: Sequence[str] | None = None
+        self,
+        entry: Added,
+        like: Sequence[Seen],
+        unlike: Sequence[Seen],
+        against: Sequence[str] | None = None,
+        written: str = "",
     ) -> Text:
         where = f"normality of {self.class_name}"
         others = self.groups if against is None else _names(against, "against")
@@ -255,6 +273,8 @@ class Normality:
         if entry.asked:
             settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
             prompt = make_prompts(self.class_name, made.text, settings, now=datetime.now(UTC))
+            if not entry.force:
+                check_understood(self.vlm.tokenizer, prompt.model_dump(by_alias=True), where, "force=True", written)
             known = {name: self._competitor(name) for name in others}
             f_add = self._feature(sentences(prompt.phrases))
             asked = self._normal, known, self.suppression
@@ -264,7 +284,7 @@ class Normality:
                 asked=ask(made.text, f_add, *asked, group=made.group, apart=made.apart),
                 rivals=tuple(competing(self._normal, known, tuple(rivals), self.suppression).values()),
             )
-            said = " ".join([*prompt.phrases, *(against or ())])
+            said = " ".join([*spoken(prompt.model_dump()), *(against or ())])
             unknown = tuple(dict.fromkeys(self.vlm.unknown_words(said)))
             text = replace(text, phrases=prompt.phrases, provider=prompt.provider, unknown_words=unknown)
         self._held[made.text] = text, held
@@ -290,7 +310,7 @@ class Normality:
         Args:
             images: paths, PIL images or uint8 arrays, (H, W) or (H, W, 3).
         """
-        return encode(self.vlm, images)
+        return encode(self.vlm, images, self.bits)
 
     def apply(
         self, images: Iterable[Picture] | Encoded, maps: ArrayLike | Tensor, *, level: float | None = None
@@ -348,7 +368,7 @@ class Normality:
             )
         if isinstance(self.good, Encoded):
             self._own(self.good, "good")
-        return good_patches(self.vlm, self.good, self.examples)
+        return good_patches(self.vlm, self.good, self.examples, self.bits)
 
     def _own(self, encoded: Encoded, where: str) -> None:
         """Refuse what another encoder saw."""
@@ -367,6 +387,12 @@ class Normality:
     def _feature(self, said: Sequence[str]) -> Vector:
         """Eq. 3, as a tuple: it is stored as float32 and so loses nothing."""
         return tuple(text_feature(self.vlm.encode_text(said)).cpu().numpy().astype(np.float32).tolist())
+
+
+def _recorded_bits(folder: Path) -> int | None:
+    """Of the project's data set, as its manifest has them; None before a first run, and without 16-bit images."""
+    manifest = folder / "artifacts" / "manifest.parquet"
+    return deep_bits(pd.read_parquet(manifest)) if manifest.is_file() else None
 
 
 def _tensor(maps: ArrayLike | Tensor) -> Tensor:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from nand_core.datasets.settings import DatasetSettings
+from nand_core.datasets.settings import SPLITS, DatasetSettings
 from nand_core.detectors.settings import DetectorSettings
 from nand_core.errors import NandError, nearest
 from nand_core.normalities import current, known_groups
 from nand_core.prompts.settings import PromptSettings
 from nand_core.settings import ANY, EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSection
 from nand_core.vlm.settings import EncoderSettings
+from nand_core.yaml12 import YAMLError, is_plain_text, load, merge_mark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,8 @@ class Params(Settings):
         for name in detectors:
             if not re.fullmatch("[a-z0-9_]+", name):
                 raise ValueError(f"name {name!r} must consist of a-z, 0-9 and _; files are called after it")
+            if not is_plain_text(name):
+                raise ValueError(f"name {name!r} is no text to YAML, and DVC names a stage by it; choose another")
             if name == "summary":
                 raise ValueError("name 'summary' belongs to the report's table of all detectors; choose another")
         return detectors
@@ -58,24 +60,28 @@ def load_params(path: Path) -> Params:
     NandError
         Naming the file, the key, its value and the nearest known name.
     """
+    text = ""
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = load(text)
     except FileNotFoundError as error:
         raise NandError(f"{path}: not found; copy one of profiles/*.yaml to it") from error
     except OSError as error:
         raise NandError(f"{path}: not readable ({error.strerror})") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise NandError(f"{path}: not readable as YAML ({_yaml_problem(error)})") from None
+        raise NandError(f"{path}: not readable as YAML ({_yaml_problem(error, text)})") from None
     if not isinstance(values, dict):
         raise NandError(f"{path}: expected sections such as 'dataset:', found {type(values).__name__}")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors(include_url=False)]
+        lines = [_explain(problem, values) for problem in error.errors(include_url=False)]
         raise NandError(f"{path}: " + "; ".join(lines)) from error
 
 
-def _yaml_problem(error: YAMLError | UnicodeDecodeError) -> str:
+def _yaml_problem(error: YAMLError | UnicodeDecodeError, text: str) -> str:
+    if marked := merge_mark(text):
+        return f"line {marked}: git's mark of a merge that is not finished; choose a side, and take the marks out"
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     if problem is None or mark is None:
         return " ".join(str(error).split())
@@ -83,8 +89,8 @@ def _yaml_problem(error: YAMLError | UnicodeDecodeError) -> str:
     return f"line {mark.line + 1}: {problem.partition(' with value ')[0]}"
 
 
-def _explain(problem: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in problem["loc"] if part != ANY)
+def _explain(problem: ErrorDetails, values: Any) -> str:
+    where = ".".join(_written(problem["loc"], values))
     if problem["type"] == "extra_forbidden":
         return f"unknown key {where!r}{nearest(str(problem['loc'][-1]), _siblings(problem['loc'][:-1]))}"
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
@@ -95,7 +101,22 @@ def _explain(problem: ErrorDetails) -> str:
     value = problem["input"]
     # Whoever mistakes the place of the chat server's key must not find it in a log.
     hidden = isinstance(value, dict | list) or problem["type"] == "missing" or "openai" in problem["loc"][:2]
+    if not hidden and problem["type"] == "string_type" and isinstance(value, bool | int | float | datetime.date):
+        return f"{where}: a text is expected, and YAML takes this one for {value!r}; put it in quotes"
     return f"{where}: {problem['msg']}" + ("" if hidden else f" (got {value!r})")
+
+
+def _written(loc: Sequence[Any], values: Any) -> list[str]:
+    """The keys of a place that stand in the file: between them pydantic puts which of several models it took."""
+    kept, tags = [], {*_kinds(), *SPLITS}
+    for part in loc:
+        there = isinstance(values, Mapping) and part in values
+        if part == ANY or (part in tags and not there):
+            continue
+        kept.append(str(part))
+        inside = there or (isinstance(values, Sequence) and isinstance(part, int) and part < len(values))
+        values = values[part] if inside else None
+    return kept
 
 
 def _kinds() -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from nand_core.errors import printable
 from nand_core.settings import EvaluationSettings
 from nand_core.verdict import NO_EFFECT, verdict
 
@@ -117,7 +118,7 @@ def named(rows: pd.DataFrame, chosen: pd.Series) -> str:
     """``all 12 of hole, thread 000 001``: the chosen images by kind, a few of each."""
     parts = []
     for kind, images in rows[chosen].groupby("kind")["id"]:
-        stems = [PurePosixPath(image).stem for image in sorted(images)]
+        stems = [printable(PurePosixPath(image).stem) for image in sorted(images)]
         more = f" and {len(stems) - SHOWN} more" if len(stems) > SHOWN else ""
         whole = len(stems) == (rows["kind"] == kind).sum()
         parts.append(f"all {len(stems)} of {kind}" if whole else f"{kind} {' '.join(stems[:SHOWN])}{more}")

@@ -6,8 +6,17 @@ import difflib
 from collections.abc import Iterable
 
 
+def printable(text: object) -> str:
+    """One line without what moves a terminal's cursor, colours or turns text: that is written out."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 class NandError(ValueError):
-    """Bad input or a missing file: the message names it and says what to do."""
+    """Bad input or a missing file: the message names it and says what to do, in one line."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ class Normality:
         name: stem of its files, ``prompts/<class>/<name>.json`` and ``suppression/<class>/<name>.npz``.
         like, unlike: its examples, and those of what it is not.
         asked: whether the text encoder is asked about the text.
+        force: it is asked even if it knows no word of it.
     """
 
     class_name: str
@@ -39,6 +40,7 @@ class Normality:
     like: tuple[Example, ...] = ()
     unlike: tuple[Example, ...] = ()
     asked: bool = True
+    force: bool = False
 
     @property
     def apart(self) -> bool:
@@ -57,8 +59,8 @@ def resolve(class_name: str, entry: Added, groups: Collection[str]) -> Normality
     text = clean(entry.text)
     group = next((g for g in sorted(groups) if clean(g) == text or g.casefold() == slug(text)), "")
     if group and not (entry.phrases or entry.like or entry.unlike):
-        return Normality(class_name, group, group, (), group)
-    name, shown = slug(text, groups), (entry.like, entry.unlike, entry.asked)
+        return Normality(class_name, group, group, (), group, force=entry.force)
+    name, shown = slug(text, groups), (entry.like, entry.unlike, entry.asked, entry.force)
     return Normality(class_name, group or text, group, entry.phrases, name, *shown)
 
 

@@ -18,11 +18,14 @@ ANY = ""
 
 Score = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What every random generator takes."""
+
 
 class Settings(BaseModel):
-    """Frozen and validated; an unknown key is an error."""
+    """Frozen and validated; an unknown key is an error, and so is a number that is none or has no end."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SuppressionSettings(Settings):

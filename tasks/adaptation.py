@@ -20,7 +20,7 @@ from nand_core.drawing.lexicon import lexicon
 from nand_core.drawing.photographs import painted, reduced
 from nand_core.drawing.scenes import Scene, scene
 from nand_core.vlm.heads import Committee, PatchHead, stored
-from tasks.cache import Spec, item
+from tasks.cache import Bits, Spec, item
 from tasks.work import Work
 
 _MOST = (40, 80)
@@ -41,6 +41,7 @@ class PicturesSpec(Spec):
     first: int
     count: int
     encoder: dict[str, Any]
+    bits: Bits = None
 
 
 class HeadsSpec(Spec):
@@ -60,7 +61,7 @@ def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
     vlm = work.vlm()
 
     def pictures() -> Iterator[Scene]:
-        photographs = [reduced(read_image(work.root / path), vlm.image_size) for path in spec.paths]
+        photographs = [reduced(read_image(work.root / path, bits=spec.bits), vlm.image_size) for path in spec.paths]
         for index in range(spec.first, spec.first + spec.count):
             yield painted(photographs, vlm.image_size, spec.seed, index) if photographs else scene(spec.seed, index)
 

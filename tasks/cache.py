@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from prefect import Task, task
 from prefect.cache_policies import CachePolicy
 from prefect.transactions import IsolationLevel
+from pydantic import Field
 
 from nand_core.artifacts.store import Record, Store, digest
 from nand_core.settings import Settings
 from tasks.code import code_digest
 from tasks.locks import FlockManager
 from tasks.records import StoreRecords
+
+Bits = Annotated[int | None, Field(exclude_if=lambda bits: bits is None)]
+"""How many count in the 16-bit images of a spec; None without any, and no part of its key then."""
 
 
 class Spec(Settings):

@@ -9,7 +9,7 @@ from nand_core.artifacts.store import Record
 from nand_core.decision import Claimed
 from nand_core.report.strips import draw_strips, write_archive
 from nand_core.settings import Rule
-from tasks.cache import Spec, item
+from tasks.cache import Bits, Spec, item
 from tasks.work import Work
 
 
@@ -28,6 +28,7 @@ class StripsSpec(Spec):
     rule: Rule
     panel: int
     quality: int
+    bits: Bits = None
 
 
 @item
@@ -41,6 +42,7 @@ def strips(spec: StripsSpec, work: Work) -> Record:
         spec.rule,
         longest=spec.panel,
         quality=spec.quality,
+        bits=spec.bits,
     )
     with work.store.writing("zip") as put:
         write_archive(put.path, drawn)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nand_core.artifacts.store import Record
-from nand_core.datasets.images import read_image, read_mask
+from nand_core.datasets.images import mask_fault, read_image, read_mask
 from nand_core.errors import NandError
 from nand_core.examples import (
     Good,
@@ -28,7 +28,7 @@ from nand_core.examples import (
     together,
 )
 from nand_core.settings import ExampleSettings
-from tasks.cache import Spec, item
+from tasks.cache import Bits, Spec, item
 from tasks.image_features import Shard, ShardBatch
 from tasks.work import Work
 
@@ -92,6 +92,7 @@ class ExampleSpec(Spec):
     good: Record
     encoder: dict[str, Any]
     settings: ExampleSettings
+    bits: Bits = None
 
     def key(self) -> dict[str, Any]:
         """With the place as it is keyed itself."""
@@ -105,7 +106,7 @@ def example_patches(spec: ExampleSpec, work: Work) -> Record:
     Raises:
         NandError: the box or mask does not fit the image.
     """
-    picture = read_image(spec.path)
+    picture = read_image(spec.path, bits=spec.bits)
     where = marked(spec, picture.size)
     patches, unusual = picture_patches(work.vlm(), picture, where, read_good(spec.good, work), spec.settings)
     return work.store.put(example_file(patches, unusual), "safetensors")
@@ -126,7 +127,10 @@ def marked(spec: ExampleSpec, size: tuple[int, int]) -> NDArray[np.bool_] | None
     if spec.place.mask_path is not None:
         found = read_mask(spec.place.mask_path, size)
         if not found.any():
-            raise NandError(f"{spec.place.mask_path}: marks nothing; paint what is meant white, or leave the mask out")
+            why = mask_fault(spec.place.mask_path, size)
+            raise NandError(
+                f"{spec.place.mask_path}: marks nothing ({why}); paint what is meant white, or leave the mask out"
+            )
         return found
     return None if spec.place.box is None else boxed(spec.path.name, spec.place.box, size)
 

@@ -14,7 +14,7 @@ from nand_core.artifacts.store import Record
 from nand_core.datasets.images import read_image
 from nand_core.errors import NandError
 from nand_core.vlm.features import ImageFeatures
-from tasks.cache import Spec, item
+from tasks.cache import Bits, Spec, item
 from tasks.work import Work
 
 
@@ -26,13 +26,14 @@ class EncodeSpec(Spec):
     images: tuple[str, ...]
     paths: tuple[str, ...]
     encoder: dict[str, Any]
+    bits: Bits = None
 
 
 @item
 def image_features(spec: EncodeSpec, work: Work) -> Record:
     """Patch tokens ``layer_0``.. (N, C, h, w) and ``pooled`` (N, E), float32, as npz."""
     vlm = work.vlm()
-    pixels = torch.stack([vlm.preprocess(read_image(work.root / path)) for path in spec.paths])
+    pixels = torch.stack([vlm.preprocess(read_image(work.root / path, bits=spec.bits)) for path in spec.paths])
     features = vlm.encode_images(pixels)
     arrays: dict[str, Any] = {f"layer_{i}": tokens.cpu().numpy() for i, tokens in enumerate(features.layers)}
     with work.store.writing("npz") as put:
@@ -53,6 +54,7 @@ class Shard(Spec):
     ids: tuple[str, ...]
     images: tuple[str, ...]
     features: Record | None = None
+    bits: Bits = None
 
 
 class ShardBatch:
@@ -65,7 +67,7 @@ class ShardBatch:
 
     def images(self) -> list[Image.Image]:
         """The RGB images, decoded now."""
-        return [read_image(self._work.root / path) for path in self.ids]
+        return [read_image(self._work.root / path, bits=self._shard.bits) for path in self.ids]
 
     def features(self) -> ImageFeatures:
         """Their shared encoding, read now; NandError where the spec has none, as nobody said to need it."""

@@ -16,7 +16,7 @@ from nand_core.report.inputs import read_json
 from nand_core.report.normalities import PAGE, Described, ShownImage, render_normalities
 from nand_core.report.panels import photo
 from nand_core.settings import EvaluationSettings, ReportSettings, Settings
-from tasks.cache import Spec, item
+from tasks.cache import Bits, Spec, item
 from tasks.work import Work
 
 
@@ -94,15 +94,16 @@ class NormalitiesSpec(Spec):
     fixed: tuple[tuple[str, str], ...] = ()
     panel: int
     quality: int
+    bits: Bits = None
 
 
 @item
 def normalities_page(spec: NormalitiesSpec, work: Work) -> Record:
     """``{relative path: text}`` of the page, as JSON."""
     def pictures(shown: tuple[HeldExample, ...]) -> list[ShownImage]:
+        read = ((one, read_image(one.path, bits=spec.bits)) for one in shown)
         return [
-            ShownImage(one.path.name[17:], photo(read_image(one.path), spec.panel, spec.quality), one.box)
-            for one in shown
+            ShownImage(one.path.name[17:], photo(picture, spec.panel, spec.quality), one.box) for one, picture in read
         ]
 
     held = [

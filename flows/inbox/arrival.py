@@ -13,7 +13,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from nand_core.datasets.images import EXTENSIONS, read_image
-from nand_core.errors import NandError
+from nand_core.errors import NandError, printable
 
 LONGEST = 200
 """Bytes of a name that are kept in front of which an id is put."""
@@ -71,8 +71,11 @@ def identify(path: Path, class_name: str) -> str:
         return ""
 
 
-def read(path: Path, class_name: str) -> Arrival | None:
-    """Read and decode a file, from one opening; None where it is gone, or was written to meanwhile."""
+def read(path: Path, class_name: str, bits: int | None = None) -> Arrival | None:
+    """Read and decode a file, from one opening; None where it is gone, or was written to meanwhile.
+
+    ``bits`` count in 16-bit images (``nand_core.datasets.images.read_image``).
+    """
     try:
         before = path.lstat()
         if not stat.S_ISREG(before.st_mode):
@@ -80,7 +83,7 @@ def read(path: Path, class_name: str) -> Arrival | None:
         with _open(path) as file:
             sha256 = _sha256(file)
             file.seek(0)
-            image, reason = _decode(path.name, file)
+            image, reason = _decode(path.name, file, bits)
             after = os.fstat(file.fileno())
     except FileNotFoundError:
         return None
@@ -96,21 +99,22 @@ def image_id(class_name: str, name: str, content: str) -> str:
     return hashlib.sha256(b"\0".join(map(os.fsencode, (class_name, name, content)))).hexdigest()[:16]
 
 
-def _decode(name: str, file: BinaryIO) -> tuple[Image.Image | None, str]:
+def _decode(name: str, file: BinaryIO, bits: int | None) -> tuple[Image.Image | None, str]:
     shown = os.fsencode(name).decode("utf-8", "replace")
     if shown != name:
-        return None, f"{shown}: the name is not UTF-8; rename it"
+        return None, f"{printable(shown)}: the name is not UTF-8; rename it"
     if Path(name).suffix.lower() not in EXTENSIONS:
-        return None, f"{name}: not named as an image (known: {', '.join(sorted(EXTENSIONS))}); rename or remove it"
+        known = ", ".join(sorted(EXTENSIONS))
+        return None, f"{printable(name)}: not named as an image (known: {known}); rename or remove it"
     try:
-        return read_image(name, file), ""
+        return read_image(name, file, bits), ""
     except NandError as error:
-        return None, " ".join(str(error).split())
+        return None, str(error)
 
 
 def _unreadable(path: Path, class_name: str, found: os.stat_result, problem: str) -> Arrival:
     """Without its content, what the file system says of a file tells it from others."""
-    name = os.fsencode(path.name).decode("utf-8", "replace")
+    name = printable(os.fsencode(path.name).decode("utf-8", "replace"))
     return Arrival(path.name, image_id(class_name, path.name, repr(_version(found))), "", None, f"{name}: {problem}")
 
 

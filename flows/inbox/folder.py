@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from flows.inbox.arrival import Arrival, settled, written_lately
 from nand_core.artifacts.disk import TEMPORARY, replacing
-from nand_core.errors import NandError, nearest
+from nand_core.errors import NandError, nearest, printable
 
 UNFINISHED = (".part", ".tmp")
 PROJECT = ("artifacts", "results", "data", "weights", "nand", "nand_core", "tasks", "flows")
@@ -116,7 +116,7 @@ class Folder:
                 lines.append(f"{path}: stays as it is, no such class{nearest(path.name, classes)}")
             elif not path.name.startswith("."):
                 lines.append(f"{path}: stays as it is; drop images into the folder of their class")
-        return lines
+        return list(map(printable, lines))
 
     def take(self, class_name: str, name: str) -> Path | None:
         """Where a file is read: taken out of the inbox unless it was before; None where it is gone."""

@@ -20,6 +20,7 @@ from flows.inbox.folder import Folder
 from flows.inbox.judge import Judge, Verdict
 from flows.inbox.overlay import overlay
 from flows.inbox.rows import flush, flushed, newest_ids, write_part
+from nand_core.errors import printable
 
 PIXELS = 2**26
 """Of a batch, beyond which it takes no more images: they are all decoded at once."""
@@ -58,6 +59,7 @@ class Rounds:
     most: int = 32
     quality: int = 72
     commit: str = ""
+    bits: int | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         """Inspect; yields after every batch, with all files in their places."""
@@ -109,7 +111,7 @@ class Rounds:
             # Looked at again, now that nobody can put another file in its place.
             if path is None or not self.folder.is_complete(path, self.settle):
                 continue
-            arrival = read(path, batch.class_name)
+            arrival = read(path, batch.class_name, self.bits)
             if arrival is None:
                 continue
             if arrival.image is None:
@@ -136,7 +138,7 @@ class Rounds:
             try:
                 judged += zip([one], judge([one.id], [one.picture]), strict=True)
             except Exception as error:
-                reason = " ".join(f"{one.name}: cannot be judged ({error or type(error).__name__})".split())
+                reason = printable(f"{one.name}: cannot be judged ({error or type(error).__name__})")
                 self._refuse(batch, Arrival(one.name, one.id, one.sha256, None, f"{reason}; check the image"))
         return judged
 

@@ -18,9 +18,8 @@ from nand.cli.effect import show_effect
 from nand.cli.examples import given
 from nand.project.change import Change, Effect, Groups, Stopped, apply, data_groups
 from nand.project.examples import Examples
-from nand.project.params_file import append
+from nand.project.params_file import append, read, write
 from nand.project.place import PARAMS, require_project
-from nand_core.artifacts.disk import replacing
 from nand_core.errors import NandError
 
 if TYPE_CHECKING:
@@ -59,6 +58,9 @@ Phrases = Annotated[
     list[str] | None, typer.Option(help="A phrase for it in place of generated ones; may be given several times.")
 ]
 Ask = Annotated[bool, typer.Option("--ask", help="With images: ask about TEXT as well.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Take TEXT even if the text encoder knows none of its words.")
+]
 FromTest = Annotated[
     bool, typer.Option("--from-test", help="Allow images of the test set; they are left out of what is counted.")
 ]
@@ -74,6 +76,7 @@ def add(
     mask: Mask = None,
     phrase: Phrases = None,
     ask: Ask = False,
+    force: Force = False,
     from_test: FromTest = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even if other defects lose their alarm.")] = False,
 ) -> None:
@@ -85,7 +88,7 @@ def add(
     For example: nand add carpet "fuzz ok" --like a.jpg b.jpg --box 10,20,30,40 --unlike c.jpg
     """
     examples = _examples(like, unlike, from_test)
-    plan = _addition(_quoted("add", class_name, text), class_name, examples, phrase, ask)
+    plan = _addition(_quoted("add", class_name, text), class_name, examples, phrase, ask=ask, force=force)
     _change(class_name, plan, None if yes else _agree)
 
 
@@ -99,6 +102,7 @@ def look(
     mask: Mask = None,
     phrase: Phrases = None,
     ask: Ask = False,
+    force: Force = False,
     from_test: FromTest = False,
 ) -> None:
     """Show what 'nand add' with the same words would do to every test image; nothing is changed."""
@@ -106,7 +110,7 @@ def look(
     from nand.project.change import look as trial
 
     examples = _examples(like, unlike, from_test)
-    plan = _addition(_quoted("try", class_name, text), class_name, examples, phrase, ask)
+    plan = _addition(_quoted("try", class_name, text), class_name, examples, phrase, ask=ask, force=force)
     with _carried_out():
         change, effect = trial(class_name, plan)
     print(f"{class_name}: if {change.normality.text!r} were normal (nothing is changed):")
@@ -121,12 +125,12 @@ def _examples(like: list[str] | None, unlike: list[str] | None, from_test: bool)
 
 
 def _addition(
-    text: str, class_name: str, examples: Examples, phrases: list[str] | None, ask: bool
+    text: str, class_name: str, examples: Examples, phrases: list[str] | None, *, ask: bool, force: bool
 ) -> Callable[[Params, Groups], Change]:
     def plan(params: Params, groups: Groups) -> Change:
         from nand.project.plans import addition
 
-        return addition(params, groups, class_name, text, phrases or (), examples=examples, ask=ask)
+        return addition(params, groups, class_name, text, phrases or (), examples=examples, ask=ask, force=force)
 
     return plan
 
@@ -226,7 +230,7 @@ def export(
     """
     with one_line():
         require_project()
-        text, count = PARAMS.read_text(encoding="utf-8"), 0
+        text, count = read(PARAMS), 0
         for path in sorted(PROMPTS.glob("*/*.json")):
             made = json.loads(path.read_text(encoding="utf-8"))
             wanted = made["provider"] in GENERATED or (every and made["provider"] == "curated")
@@ -235,8 +239,7 @@ def export(
                 count += 1
         if not count:
             raise NandError(f"{PROMPTS}: no generated phrases there; --all takes the reviewed bank as well")
-        with replacing(PARAMS) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write(PARAMS, text)
     print(f"{PARAMS}: the phrases of {count} texts stand under prompts.explicit; review, edit and commit them")
 
 

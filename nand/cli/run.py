@@ -17,7 +17,7 @@ from nand.cli.console import one_line, table_of
 from nand.project.place import PARAMS, STATE, require_project
 from nand.project.run import complete_record, running
 from nand.project.stages import declared_stages
-from nand_core.errors import NandError
+from nand_core.errors import NandError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,14 +53,12 @@ def repro(context: typer.Context) -> None:
 
 
 def _validate(params: Path) -> None:
-    """Check the settings, and the data set's structure unless it is yet to be generated."""
-    from nand_core.config import check_names, load_params
-    from nand_core.datasets.manifest import scan
+    """Check the settings, the data set's structure unless it is yet to be generated, and maps of another program."""
+    from nand.project.check import check_saved_maps, structure
 
-    loaded = load_params(params)
-    root = Path(loaded.dataset.root)
-    if loaded.dataset.kind != "demo" or root.exists():
-        check_names(loaded, scan(loaded.dataset, root))
+    loaded, frame = structure(params)
+    if frame is not None:
+        check_saved_maps(loaded, frame)
 
 
 def show_results() -> None:
@@ -138,12 +136,36 @@ def status() -> None:
     Console().print(table)
 
 
-def check(params: ParamsFile = PARAMS) -> None:
-    """Validate a params file and the data set's structure without running anything."""
-    with one_line():
+def check(
+    params: ParamsFile = PARAMS,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Open no image and load no model.")] = False,
+) -> None:
+    """Look for all that a run would refuse, and say what there is; nothing is run.
+
+    That is the settings, every image and mask, saved maps, weights and plugins, and words that the model does not know.
+    """
+    from tqdm import tqdm
+
+    from nand.project.check import look
+
+    with one_line(), tqdm(delay=1, leave=False, disable=None, unit="image", desc="check") as bar:
         _present(params)
-        _validate(params)
-    print(f"{params}: valid")
+
+        def progress(_: str, done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        found = look(params, quick=quick, progress=progress)
+    for line in found.warnings:
+        print(f"warning: {printable(line)}", file=sys.stderr)
+    for line in found.faults:
+        print(f"error: {line}", file=sys.stderr)
+    if found.faults:
+        raise typer.Exit(1)
+    said = found.counts or "the demo's images are yet to be drawn"
+    unknown = f"; unknown words: {', '.join(found.unknown)}" if found.unknown else ""
+    print(f"{params}: valid; {said}{unknown}")
 
 
 def weights(params: ParamsFile = PARAMS) -> None:

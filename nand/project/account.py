@@ -51,6 +51,7 @@ def account(
         like=normality.like,
         unlike=normality.unlike,
         asked=normality.asked,
+        force=normality.force,
         explicit=() if added or normality.group else own,
         effect=effect,
         lost=lost,

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from flows.consent import STATUS
 from flows.processes import end_tree, run_tree
 from flows.warm import LATE, prepare
+from nand.project import params_file
 from nand.project.account import account
 from nand.project.examples import EXAMPLES, copy_checked, placed
 from nand.project.log import logged
 from nand.project.place import PARAMS, STATE
 from nand.project.run import complete_record, running
 from nand.project.stages import declared_stages
-from nand_core.artifacts.disk import replacing
 from nand_core.errors import NandError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def look(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Cha
                 raise NandError("the results are not those of params.yaml; run 'nand repro' first, then try")
             shutil.rmtree(TRIAL, ignore_errors=True)
             settings, examples = TRIAL / "params.yaml", TRIAL / "examples"
-            _write(settings, change.edit(PARAMS.read_text(encoding="utf-8")))
+            params_file.write(settings, change.edit(params_file.read(PARAMS)))
             for target, source in change.files.items():
                 copy_checked(source, examples / target.relative_to(EXAMPLES))
             names = class_name, change.normality.name
@@ -134,7 +134,7 @@ def apply(
             text, change = _prepare(class_name, plan, environment)
             before = _rows(EFFECT, class_name)
             settings = STATE / "changed_params.yaml"
-            _write(settings, change.edit(text))
+            params_file.write(settings, change.edit(text))
             with placed(change.files):
                 command = ("normality", class_name, change.normality.name if change.added else "", str(settings))
                 status = _flow(environment, *command, "1" if agree is None else str(change.limit))
@@ -146,11 +146,11 @@ def apply(
                     raise Stopped(1, AS_IT_WAS)
                 after = _rows(EFFECT, class_name)
                 entry = account(change.normality, before, after, added=change.added, undoes=change.undoes)
-                untouched = PARAMS.read_text(encoding="utf-8") == text
-                edited = change.edit(PARAMS.read_text(encoding="utf-8"))
+                untouched = params_file.read(PARAMS) == text
+                edited = change.edit(params_file.read(PARAMS))
                 with logged(entry, edited):
                     left = CHANGED
-                    _write(PARAMS, edited)
+                    params_file.write(PARAMS, edited)
             show(change, Effect(before, after))
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
@@ -172,7 +172,7 @@ def _prepare(
         if run_tree([sys.executable, "-m", "dvc", "repro"], environment):
             raise Stopped(1, AS_IT_WAS)
         change = None  # to be checked against the new results
-    text = PARAMS.read_text(encoding="utf-8")
+    text = params_file.read(PARAMS)
     change = change or _checked(class_name, plan)
     if change is None:
         raise NandError("the demo's images are not there: 'nand repro' draws them")
@@ -212,7 +212,7 @@ def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Chang
         raise NandError(f"unknown class {class_name!r}{nearest(class_name, groups)}")
     change = plan(params, groups)
     trial = STATE / "changed_params.yaml"
-    _write(trial, change.edit(PARAMS.read_text(encoding="utf-8")))
+    params_file.write(trial, change.edit(params_file.read(PARAMS)))
     load_params(trial)
     return change
 
@@ -242,8 +242,3 @@ def _rows(path: Path, class_name: str) -> pd.DataFrame:
 
     effect = pd.read_parquet(path)
     return effect[effect["class"] == class_name]
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

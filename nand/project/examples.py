@@ -78,7 +78,7 @@ def check(params: Params, class_name: str, given: Examples) -> Checked:
     count, most = len(given.like) + len(given.unlike), params.suppression.examples.images
     if count > most:
         raise NandError(f"{count} examples, but suppression.examples.images allows {most}; leave some out or raise it")
-    known = _Known(class_name, Path(params.dataset.root), _manifest(), given.from_test)
+    known = _Known(class_name, Path(params.dataset.root), _manifest(), given.from_test, params.dataset.bits)
     found, seen = Checked(), dict[str, Path]()
     found.like = tuple(_example(one, known, found, seen) for one in given.like)
     found.unlike = tuple(_example(one, known, found, seen) for one in given.unlike)
@@ -91,7 +91,7 @@ def _example(one: Given, known: _Known, found: Checked, seen: dict[str, Path]) -
 
     if one.box is not None and one.mask is not None:
         raise NandError(f"{one.path}: has a box and a mask; give one of them")
-    size = read_image(one.path).size
+    size = read_image(one.path, bits=known.bits).size
     sha256 = sha256_file(one.path)
     if sha256 in seen:
         raise NandError(f"{one.path}: is the same image as {seen[sha256]}; give it once")
@@ -130,10 +130,11 @@ def _box(path: Path, said: str, size: Size) -> tuple[int, int, int, int]:
 
 
 def _masked(path: Path, size: Size) -> str:
-    from nand_core.datasets.images import read_mask
+    from nand_core.datasets.images import mask_fault, read_mask
 
     if not read_mask(path, size).any():
-        raise NandError(f"{path}: marks nothing; paint what is meant white, or leave the mask out")
+        why = mask_fault(path, size)
+        raise NandError(f"{path}: marks nothing ({why}); paint what is meant white, or leave the mask out")
     return _named(path, sha256_file(path))
 
 
@@ -155,6 +156,14 @@ class _Known:
     root: Path
     manifest: pd.DataFrame | None
     from_test: bool
+    set_bits: int | None = None
+
+    @property
+    def bits(self) -> int | None:
+        """How many count in 16-bit images."""
+        from nand_core.datasets.manifest import deep_bits
+
+        return (None if self.manifest is None else deep_bits(self.manifest)) or self.set_bits
 
     def check(self, path: Path, sha256: str, size: Size) -> bool:
         """Whether the image is one of the class's test images; refused if it cannot be an example."""

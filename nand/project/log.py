@@ -73,7 +73,7 @@ class Entry(_Lines):
     Attributes:
         id: from 1 on.
         time: UTC, such as 2026-11-24T02:00:00Z.
-        text, group, phrases, like, unlike, asked: those of :class:`nand_core.normalities.Normality`.
+        text, group, phrases, like, unlike, asked, force: those of :class:`nand_core.normalities.Normality`.
         explicit: phrases under ``prompts.explicit`` that were removed with it.
         effect: by detector and kind of image (a group, a type that is in none, or ``good``).
         lost: by detector, images neither good nor of an added group that raised an alarm before, but not after it.
@@ -91,6 +91,7 @@ class Entry(_Lines):
     like: tuple[Example, ...] = ()
     unlike: tuple[Example, ...] = ()
     asked: bool = True
+    force: bool = False
     explicit: tuple[str, ...] = ()
     effect: dict[str, dict[str, Alarms]] = Field({})
     lost: dict[str, int] = Field({})

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import yaml
-from yaml import CollectionNode, Node, ScalarNode, SequenceNode
-
+from nand_core.artifacts.disk import replacing
 from nand_core.errors import NandError
+from nand_core.yaml12 import (
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    YAMLError,
+    compose,
+    construct,
+    inline,
+    load,
+)
+
+
+def read(path: Path) -> str:
+    """The file's text with its line breaks as they are."""
+    return path.read_bytes().decode("utf-8")
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file, or what it links to, by one of the same permissions with this text."""
+    path = path.resolve()
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+        if path.exists():
+            shutil.copymode(path, temporary)
 
 
 def append(text: str, keys: Sequence[str], items: Sequence[Any]) -> str:
@@ -44,7 +69,7 @@ def discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> st
 
 def _loaded(text: str) -> Any:
     """The file's values; what an alias names is a copy, as an edit must not reach both places."""
-    return json.loads(json.dumps(yaml.safe_load(text) or {}, default=str))
+    return json.loads(json.dumps(load(text) or {}, default=str))
 
 
 def _container(value: Any, kind: type, keys: Sequence[str]) -> Any:
@@ -56,7 +81,7 @@ def _container(value: Any, kind: type, keys: Sequence[str]) -> Any:
 def _checked(text: str, wanted: Any, keys: Sequence[str]) -> str:
     try:
         right = _filled(_loaded(text)) == _filled(wanted)
-    except yaml.YAMLError:
+    except YAMLError:
         right = False
     if not right:
         raise NandError(f"{'.'.join(keys)}: written in an unusual way that cannot be edited safely; edit it by hand")
@@ -72,7 +97,7 @@ def _filled(value: Any) -> Any:
 
 
 def _append(text: str, keys: Sequence[str], items: list[Any]) -> str:
-    node: Node | None = yaml.compose(text)
+    node: Node | None = compose(text)
     if node is None:
         return _below(text, len(text), 0, keys, items)
     for depth, key in enumerate(keys):
@@ -85,7 +110,7 @@ def _append(text: str, keys: Sequence[str], items: list[Any]) -> str:
                 text = text[: value.start_mark.index].rstrip(" ") + text[value.end_mark.index :]
                 at = _line_end(text, name.end_mark.index)
                 return _below(text, at, name.start_mark.column + 2, keys[depth + 1 :], items)
-            written = _inline(_nested(keys[depth + 1 :], items))
+            written = _written(_nested(keys[depth + 1 :], items))
             return f"{text[: name.end_mark.index]}: {written}{text[value.end_mark.index :]}"
         node = value
     return _into(text, node, (), items)
@@ -97,7 +122,7 @@ def _into(text: str, node: Node, keys: Sequence[str], items: list[Any]) -> str:
         column = node.start_mark.column
         return _below(text, _line_end(text, _end(node)), column, keys, items)
     at = len(text[: node.end_mark.index - 1].rstrip())
-    return f"{text[:at]}, {_inline(_nested(keys, items))[1:-1]}{text[at:]}"
+    return f"{text[:at]}, {_written(_nested(keys, items))[1:-1]}{text[at:]}"
 
 
 def _nested(keys: Sequence[str], items: list[Any]) -> Any:
@@ -111,17 +136,25 @@ def _below(text: str, at: int, column: int, keys: Sequence[str], items: list[Any
     """Insert a block behind the line that ends at ``at``."""
     lines = []
     for key in keys:
-        lines.append(f"{' ' * column}{_inline(key)}:")
+        lines.append(f"{' ' * column}{_written(key)}:")
         column += 2
-    lines += [f"{' ' * column}- {_inline(item, bare=True)}" for item in items]
-    before = text[:at]
+    lines += [f"{' ' * column}- {_written(item, bare=True)}" for item in items]
+    before, end = text[:at], _line_break(text, at)
     if before and not before.endswith("\n"):
-        before += "\n"
-    return before + "".join(f"{line}\n" for line in lines) + text[at:]
+        before += end
+    return before + "".join(f"{line}{end}" for line in lines) + text[at:]
+
+
+def _line_break(text: str, at: int) -> str:
+    """How the line before ``at`` ends, or else the next one."""
+    found = text.rfind("\n", 0, at)
+    if found < 0:
+        found = text.find("\n", at)
+    return "\r\n" if found > 0 and text[found - 1] == "\r" else "\n"
 
 
 def _discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> str:
-    node: Node | None = yaml.compose(text)
+    node: Node | None = compose(text)
     if node is None:
         return text
     chain: list[tuple[Node, Node, Node]] = []
@@ -131,9 +164,9 @@ def _discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> s
             return text  # a merge key brings it in from elsewhere: _checked refuses that
         chain.append((node, *found))
         node = found[1]
-    kept = [item for item in node.value if not chosen(_value(item))]
+    kept = [item for item in node.value if not chosen(construct(item))]
     if kept and _flow(node):
-        return text[: node.start_mark.index] + _inline(list(map(_value, kept))) + text[node.end_mark.index :]
+        return _with_only(text, [(item, item) for item in node.value], [item in kept for item in node.value])
     if kept:
         for item in reversed(node.value):
             if item not in kept:
@@ -148,8 +181,18 @@ def _discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> s
         parent, name = above, its_name
     if not _flow(parent):
         return _without_lines(text, name.start_mark.index, _end(node))
-    left = {_value(key): _value(value) for key, value in parent.value if key is not name}
-    return text[: parent.start_mark.index] + _inline(left) + text[parent.end_mark.index :]
+    if len(parent.value) > 1:
+        return _with_only(text, parent.value, [key is not name for key, _ in parent.value])
+    return text[: parent.start_mark.index] + "{}" + text[parent.end_mark.index :]
+
+
+def _with_only(text: str, children: Sequence[tuple[Node, Node]], kept: Sequence[bool]) -> str:
+    """Without the other children of a node in braces or brackets, each from its first to its last node."""
+    spans = [(first.start_mark.index, last.end_mark.index) for first, last in children]
+    begins = [spans[0][0], *(end for _, end in spans)]  # each with what separates it from the one before
+    left = [i for i, keep in enumerate(kept) if keep]
+    parts = [text[begins[i] if i != left[0] else spans[i][0] : spans[i][1]] for i in left]
+    return text[: spans[0][0]] + "".join(parts) + text[spans[-1][1] :]
 
 
 def _without_lines(text: str, first: int, last: int) -> str:
@@ -162,17 +205,13 @@ def _child(node: Node, key: str) -> tuple[Node, Node] | None:
 
 def _flow(node: Node) -> bool:
     """Whether it is written within braces or brackets."""
-    return isinstance(node, CollectionNode) and node.flow_style
-
-
-def _value(node: Node) -> Any:
-    return yaml.safe_load(yaml.serialize(node))
+    return isinstance(node, MappingNode | SequenceNode) and bool(node.flow_style)
 
 
 def _end(node: Node) -> int:
     """Where the text of a node ends: that of a block is said to reach to the next token, comments included."""
     if isinstance(node, ScalarNode) or _flow(node) or not node.value:
-        return node.end_mark.index
+        return int(node.end_mark.index)
     last = node.value[-1]
     return _end(last if isinstance(node, SequenceNode) else last[1])
 
@@ -183,10 +222,9 @@ def _line_end(text: str, index: int) -> int:
     return len(text) if found < 0 else found + 1
 
 
-def _inline(value: Any, bare: bool = False) -> str:
+def _written(value: Any, bare: bool = False) -> str:
     """One line of YAML; a ``bare`` mapping of one key has no braces."""
     if bare and isinstance(value, Mapping):
         ((key, inner),) = value.items()
-        return f"{_inline(key)}: {_inline(inner)}"
-    said = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True, sort_keys=False)
-    return said.removesuffix("\n").removesuffix("...").rstrip("\n")
+        return f"{inline(key)}: {inline(inner)}"
+    return inline(value)

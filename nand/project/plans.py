@@ -14,6 +14,8 @@ from nand_core.normalities import Normality, resolve
 from nand_core.prompts.clean import checked_phrase, clean
 from nand_core.prompts.provide import prompt_key, with_phrases
 from nand_core.prompts.settings import Added, Example
+from nand_core.understanding import check_understood
+from nand_core.vlm.tokenizers import word_tokenizer
 
 SECTION = ("prompts", "normalities")
 NO_EXAMPLES = Examples()
@@ -28,6 +30,7 @@ def addition(
     *,
     examples: Examples = NO_EXAMPLES,
     ask: bool = False,
+    force: bool = False,
 ) -> Change:
     """``text`` is normal for ``class_name``, described by ``phrases`` or, without any, by generated ones.
 
@@ -36,7 +39,8 @@ def addition(
     Raises
     ------
     NandError
-        When it is normal already, no phrases can be made of it, or an example is no use.
+        When it is normal already, no phrases can be made of it, an example is no use, or the text encoder understands
+        nothing of it and ``force`` is off.
     """
     where = f"nand add {class_name}"
     given = tuple(checked_phrase(one, where) for one in phrases)
@@ -45,12 +49,16 @@ def addition(
     if _entry(made, params, groups):
         raise NandError(f"{class_name}: {made.text!r} is normal already, see 'nand list'; remove it to change it")
     found = check(params, class_name, examples)
-    entry = entry.model_copy(update={"like": found.like, "unlike": found.unlike, "ask": ask})
+    entry = entry.model_copy(update={"like": found.like, "unlike": found.unlike, "ask": ask, "force": force})
     made = resolve(class_name, entry, groups[class_name])
     if entry.asked:
         # Refuses a text that no phrases can be made of, before anything runs.
-        prompt_key(class_name, made.text, with_phrases(params.prompts, class_name, made.text, given))
-    item = _item(made.text, given, found, ask)
+        key = prompt_key(class_name, made.text, with_phrases(params.prompts, class_name, made.text, given))
+        tokenizer = word_tokenizer(params.encoder)
+        # What a language model will make of it is seen when it has.
+        if tokenizer is not None and not force and "phrases" in key:
+            check_understood(tokenizer, key, where, "--force", text)
+    item = _item(made.text, given, found, ask=ask, force=force)
     return Change(
         made,
         lambda file: append(file, (*SECTION, class_name), [item]),
@@ -61,15 +69,16 @@ def addition(
     )
 
 
-def _item(text: str, phrases: Sequence[str], found: Checked, ask: bool) -> Any:
+def _item(text: str, phrases: Sequence[str], found: Checked, *, ask: bool, force: bool) -> Any:
     """The entry as it is written into the file."""
-    if not found.like and not found.unlike:
+    if not found.like and not found.unlike and not force:
         return {text: list(phrases)} if phrases else text
     said: dict[str, Any] = {
         "like": list(map(_shown, found.like)),
         "unlike": list(map(_shown, found.unlike)),
         "phrases": list(phrases),
         "ask": ask and bool(found.like),
+        "force": force,
     }
     return {text: {key: value for key, value in said.items() if value}}
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from nand_core.errors import NandError
+from nand_core.yaml12 import load
 
 
 def declared_stages() -> list[str]:
     """Every stage of dvc.yaml, a foreach spelled out by the params."""
     try:
-        declared = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-        detectors = yaml.safe_load(Path("params.yaml").read_text())["detectors"]
+        declared = load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        detectors = load(Path("params.yaml").read_text(encoding="utf-8"))["detectors"]
     except FileNotFoundError as error:
         raise NandError(f"{error.filename}: not found; run nand in the project's folder") from error
     return [

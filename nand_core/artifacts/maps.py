@@ -6,12 +6,12 @@ Written map by map and read by random access, so that memory does not grow with 
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from nand_core.artifacts.arrays import check_map, member_header, member_info, read_member
 from nand_core.errors import NandError
 
 SIZE = 256
@@ -57,39 +57,30 @@ class MapFile:
         self.path = Path(path)
         try:
             with zipfile.ZipFile(self.path) as archive:
-                with archive.open("ids.npy") as member:
-                    self.ids: tuple[str, ...] = tuple(
-                        np.lib.format.read_array(member, allow_pickle=False).tolist()
-                    )
-                info = archive.getinfo("maps.npy")
+                ids = read_member(archive, "ids")
+                info = member_info(archive, "maps")
                 if info.compress_type != zipfile.ZIP_STORED:
                     raise NandError(f"{path}: maps are compressed; write them with numpy.savez")
                 with archive.open(info) as member:
-                    version = np.lib.format.read_magic(member)
-                    read = {
-                        (1, 0): np.lib.format.read_array_header_1_0,
-                        (2, 0): np.lib.format.read_array_header_2_0,
-                    }
-                    shape, fortran, dtype = read[version](member)
-                    header = member.tell()
-            if fortran or dtype.hasobject or len(shape) != 3 or shape[0] != len(self.ids):
+                    header = member_header(member, info)
+            check_map(header.shape, header.dtype, 3)
+            if header.fortran or ids.dtype.kind != "U" or ids.shape != header.shape[:1]:
                 raise NandError(
-                    f"{path}: maps of shape {shape} and type {dtype} do not fit {len(self.ids)} ids"
+                    f"{path}: maps of shape {header.shape} and type {header.dtype} do not fit {ids.size} ids"
                 )
             with self.path.open("rb") as file:
                 file.seek(info.header_offset + 26)
                 name, extra = np.frombuffer(file.read(4), "<u2").tolist()
-            self._offset = info.header_offset + 30 + name + extra + header
-            self._dtype, self._shape = dtype, shape[1:]
-            self._bytes = dtype.itemsize * shape[1] * shape[2]
+            self.ids: tuple[str, ...] = tuple(ids.tolist())
+            self._offset = info.header_offset + 30 + name + extra + header.length
+            self._dtype, self._shape = header.dtype, header.shape[1:]
+            self._bytes = header.dtype.itemsize * self._shape[0] * self._shape[1]
             if self._offset + len(self) * self._bytes > self.path.stat().st_size:
                 raise NandError(f"{path}: ends before its last map; remove it and run again")
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError, OSError) as error:
-            if isinstance(error, NandError):
-                raise
-            raise NandError(
-                f"{path}: not a readable file of maps ({error}); remove it and run again"
-            ) from error
+        except NandError:
+            raise
+        except Exception as error:  # a broken file can make a decoder raise anything
+            raise NandError(f"{path}: not a readable file of maps ({error}); remove it and run again") from error
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from nand_core.datasets.images import EXTENSIONS
-from nand_core.errors import NandError
+from nand_core.errors import NandError, printable
 
 SHOWN = 5
 
 _NOTES = frozenset({".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"})
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
-_NO_FILE_NAME = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f\ud800-\udfff]')
+_NO_FILE_NAME = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 _LONGEST = 100
 
 
 def listed(items: Iterable[object], separator: str = ", ") -> str:
     """The first five of ``items`` and how many more there are, as one line."""
-    texts = list(map(str, items))
+    texts = list(map(printable, items))
     more = f"{separator}and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return separator.join(texts[:SHOWN]) + more
 
@@ -51,7 +51,7 @@ def image_names(folder: Path) -> list[str]:
     if strange := [e.name for e in found if not (e.is_file() and e.suffix.lower() in EXTENSIONS)]:
         known = ", ".join(sorted(EXTENSIONS))
         raise NandError(f"{folder}: not an image file ({known}): {listed(strange)}; convert or move it away")
-    check_clashes((entry.stem for entry in found), str(folder))
+    check_clashes((entry.name for entry in found), str(folder), lambda name: Path(name).stem)
     return [entry.name for entry in found]
 
 
@@ -64,13 +64,18 @@ def _is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
-def check_clashes(names: Iterable[str], where: str) -> None:
-    """Raises NandError if two names are equal, or would be where case or Unicode form does not count."""
+def check_clashes(names: Iterable[str], where: str, part: Callable[[str], str] = str) -> None:
+    """Raises NandError if two names are equal, or would be where case or Unicode form does not count.
+
+    ``part`` is what of a name has to be different, such as all but its extension.
+    """
     seen: dict[str, str] = {}
     for name in names:
-        key = unicodedata.normalize("NFC", name).casefold()
+        key = unicodedata.normalize("NFC", part(name)).casefold()
         if key in seen:
-            raise NandError(f"{where}: {seen[key]!r} and {name!r} clash; rename or remove one")
+            other = seen[key]
+            how = "extension" if part(other) == part(name) else "case or form of their letters"
+            raise NandError(f"{where}: {other!r} and {name!r} clash, their {how} alone tells them apart; rename one")
         seen[key] = name
 
 
@@ -79,7 +84,7 @@ def check_name(kind: str, name: str) -> None:
     if not name or name.strip(" .") != name or len(name) > _LONGEST or _NO_FILE_NAME.search(name):
         raise NandError(
             f"{kind} {name!r}: at most {_LONGEST} characters, no dot or space at an end and none of "
-            '\\ / : * ? " < > |; rename it'
+            '\\ / : * ? " < > | or characters that cannot be seen; rename it'
         )
 
 

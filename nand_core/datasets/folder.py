@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from nand_core.datasets.files import entries, folders, image_names, is_note, listed
-from nand_core.datasets.layout import GOOD, Row
+from nand_core.datasets.layout import GOOD, Row, joined_masks
 from nand_core.errors import NandError
 
 log = logging.getLogger(__name__)
 
 
 class FolderLayout:
-    """A tree named by class and type; masks are ``ground_truth/<type>/<stem>_mask.png`` or ``<stem>.png``."""
+    """A tree named by class and type; masks are ``ground_truth/<type>/<stem>_mask.png`` or ``<stem>.png``.
+
+    An image can have several, ``<stem>_mask_2.png`` and the like: its defect is where any of them says.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -52,9 +55,11 @@ class FolderLayout:
         if not paths:
             folder = self.root / class_name / "test" / type_
             raise NandError(f"{folder}: no images; remove it or name {type_!r} in dataset.ignore_types")
-        masks = {Path(path).stem: path for path in self._images(class_name, "ground_truth", type_)}
-        stems = [Path(path).stem for path in paths]
-        found = [masks.get(f"{stem}_mask") or masks.get(stem, "") for stem in stems]
+        masks = self._images(class_name, "ground_truth", type_)
+        by_image = masks_by_image([Path(path).stem for path in paths], masks)
+        found = [joined_masks(by_image[Path(path).stem]) for path in paths]
+        if unused := sorted(set(masks).difference(*by_image.values())):
+            log.warning("%s: masks of no image: %s", self.root, listed(unused))
         truth = self.root / class_name / "ground_truth"
         if truth.is_dir() and "" in found:
             missing = [path for path, mask in zip(paths, found, strict=True) if not mask]
@@ -67,3 +72,18 @@ class FolderLayout:
     def _images(self, *parts: str) -> list[str]:
         folder = self.root.joinpath(*parts)
         return ["/".join((*parts, name)) for name in image_names(folder)] if folder.is_dir() else []
+
+
+def masks_by_image(stems: Sequence[str], masks: Sequence[str]) -> dict[str, list[str]]:
+    """Of each image, by its name without extension, the masks that are called after it: ``000_mask_2.png``.
+
+    A letter or digit cannot follow the name, and the longest name has the mask: ``000_1_mask.png`` is that of
+    ``000_1`` where there is one, else of ``000``.
+    """
+    found: dict[str, list[str]] = {stem: [] for stem in stems}
+    for mask in masks:
+        name = Path(mask).stem
+        starts = [name[:end] for end in range(len(name), 0, -1) if not name[end : end + 1].isalnum()]
+        if owner := next((start for start in starts if start in found), None):
+            found[owner].append(mask)
+    return found

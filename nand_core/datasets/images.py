@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,30 +18,83 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # nothing else is decoded, whatever a file is named
 
 MASK_THRESHOLD = 127
+CAMERA_BITS = (8, 10, 12, 14, 16)
 LAST_LABEL = 31  # no grey value of a mask above this: it holds label numbers (VisA: 1-9), not brightness
+_GREY_AND_ALPHA = "LA;16B"
 
 
-def read_image(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
+def read_image(path: str | Path, file: BinaryIO | None = None, bits: int | None = 16) -> Image.Image:
     """The image as 8-bit RGB, upright (its EXIF rotation applied); of an open ``file``, if given, by that name.
 
-    16-bit grey is scaled by 1/257. Transparency is dropped, which keeps every pixel as it was photographed
-    (composing would invent a background) and is what the reference code of the detectors does.
-    Raises NandError for a file that is missing, empty, truncated, too large, animated or not 8 or 16 bit.
+    Values of 16-bit files are scaled by 255 / (2**bits - 1): cameras of 10, 12 or 14 bits save theirs in such files.
+    None stands for bits that nobody has said: then values that need no more than 14 are refused. Transparency is
+    dropped, which keeps every pixel as it was photographed (composing would invent a background) and is what the
+    reference code of the detectors does.
+    Raises NandError for a file that is missing, empty, truncated, too large, animated or not 8 or 16 bit, and for
+    values that have more than ``bits``.
     """
-    return _eight_bit(_decode(path, file)).convert("RGB")
+    found = _decode(path, file)
+    if isinstance(found, Image.Image):
+        return found.convert("RGB")
+    return Image.fromarray(_scaled(path, _without_alpha(found), bits)).convert("RGB")
+
+
+def measured(path: str | Path) -> tuple[tuple[int, int], int | None]:
+    """Width and height of an image, upright, and the largest value of a 16-bit one; None for 8 bits."""
+    found = _decode(path)
+    if isinstance(found, Image.Image):
+        found.convert("RGB")
+        return found.size, None
+    return (found.shape[1], found.shape[0]), int(_without_alpha(found).max())
+
+
+def bits_for(peak: int) -> int:
+    """Bits of the camera whose largest value in a 16-bit file is ``peak``: 8, 10, 12, 14 or 16."""
+    return next(bits for bits in CAMERA_BITS if peak < 2**bits)
+
+
+def too_bright(path: str | Path, peak: int, bits: int) -> NandError:
+    """The error for a value that has more bits than are said."""
+    return NandError(f"{path}: has the value {peak}, {bits} bits end at {2**bits - 1}; correct dataset.bits")
 
 
 def read_mask(path: str | Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Where the defect is: bool (height, width) for an image of ``size`` (width, height), upright.
 
-    Defect is what is brighter than 127 of 255 in any channel, and in front of transparency. In two cases it
-    is every value but 0: a coloured palette, and a mask of label numbers (no value above 31, no JPEG).
+    Defect is what is brighter than half (127 of 255) in any channel, and in front of transparency. In two cases it
+    is every value but 0: a coloured palette, and a mask of label numbers (no value above 31, no JPEG). Half of a
+    16-bit mask is that of the 8, 10, 12, 14 or 16 bits that it uses.
     Raises NandError like ``read_image``, and for a mask of another size than its image.
     """
+    values, threshold = _mask_values(path, size)
+    defect: NDArray[np.bool_] = values > threshold
+    return defect
+
+
+def read_masks(paths: Iterable[str | Path], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where any of the masks of one image says that the defect is."""
+    found: NDArray[np.bool_] = np.logical_or.reduce([read_mask(path, size) for path in paths])
+    return found
+
+
+def mask_fault(path: str | Path, size: tuple[int, int]) -> str:
+    """Why a mask marks nothing: what there is in it, and what would count."""
+    values, threshold = _mask_values(path, size)
+    peak = int(values.max())
+    return f"its largest value is {peak}, above {threshold} counts" if peak else "it is black"
+
+
+def _mask_values(path: str | Path, size: tuple[int, int]) -> tuple[NDArray[Any], int]:
+    """(height, width) values of a mask, and above which of them lies the defect."""
     picture = _decode(path)
-    if picture.size != size:
-        raise NandError(_size_problem(path, picture.size, size))
-    palette, picture = picture.mode == "P", _eight_bit(picture)
+    found = picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
+    if found != size:
+        raise NandError(_size_problem(path, found, size))
+    if not isinstance(picture, Image.Image):
+        values = _in_front(picture)
+        peak = int(values.max())
+        return values, 0 if peak <= LAST_LABEL else (2 ** bits_for(peak) - 1) // 2
+    palette = picture.mode == "P"
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
@@ -47,11 +102,11 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     values = rgb.max(axis=2)
     coloured = palette and bool((values != rgb.min(axis=2)).any())
     labels = coloured or (values.max() <= LAST_LABEL and Path(path).suffix.lower() not in (".jpg", ".jpeg"))
-    defect: NDArray[np.bool_] = values > (0 if labels else MASK_THRESHOLD)
-    return defect
+    return values, 0 if labels else MASK_THRESHOLD
 
 
-def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
+def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image | NDArray[np.uint16]:
+    """The upright picture, or of one of 16 bits a channel its values (height, width[, 2, 3 or 4])."""
     path = Path(path)
     try:
         if os.stat(file.fileno() if file else path).st_size == 0:
@@ -63,9 +118,11 @@ def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
                 raise NandError(f"{path}: has {frames} frames; save one of them as an image")
             if picture.mode in ("F", "I"):
                 raise NandError(f"{path}: not 8 or 16 bit (mode {picture.mode}); save it with 8 or 16")
-            upright = ImageOps.exif_transpose(picture)
-            upright.load()
-            return upright
+            if picture.mode.startswith("I;16"):
+                return np.asarray(_upright(picture)).astype(np.uint16)
+            if not any(";16" in form for form in _forms(picture)):
+                return _upright(picture)
+        return _deep_colours(path, file)
     except NandError:
         raise
     except FileNotFoundError as error:
@@ -80,11 +137,82 @@ def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
         raise NandError(f"{path}: cannot be read ({reason}); copy it again or remove it") from error
 
 
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    if not picture.mode.startswith("I;16"):
-        return picture
-    values = np.asarray(picture).astype(np.uint32)
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+def _upright(picture: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(picture)
+    upright.load()
+    return upright
+
+
+def _deep_colours(path: Path, file: BinaryIO | None) -> NDArray[np.uint16]:
+    """Values of several channels of 16 bits, of which Pillow keeps a byte each: it is asked for one, then the other."""
+
+    def half(low: bool) -> NDArray[np.uint16]:
+        if file:
+            file.seek(0)
+        with Image.open(file or path, formats=FORMATS) as picture:
+            # What is left to decode, and how, is Pillow's own state, which its types leave out.
+            held: Any = picture
+            held.tile = [tile._replace(args=_as_half(tile.args, low)) for tile in held.tile]
+            return np.asarray(_upright(picture)).astype(np.uint16)
+
+    found = half(low=False)
+    with Image.open(file or path, formats=FORMATS) as picture:
+        forms = _forms(picture)
+    if _GREY_AND_ALPHA in forms:  # read as channels of 8 bits, all bytes are there
+        return _joined(found[..., 0::2], found[..., 1::2])
+    return _joined(found, half(low=True))
+
+
+def _joined(high: NDArray[np.uint16], low: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    joined: NDArray[np.uint16] = np.left_shift(high, np.uint16(8)) | low
+    return joined
+
+
+def _forms(picture: Image.Image) -> set[str]:
+    """How the values lie in the file, in Pillow's words, such as ``RGB;16B``."""
+    args = [tile.args for tile in getattr(picture, "tile", ())]
+    forms = [one[0] if isinstance(one, tuple) and one else one for one in args]
+    return {form for form in forms if isinstance(form, str)}
+
+
+def _as_half(args: Any, low: bool) -> Any:
+    if isinstance(args, tuple):
+        return (_as_half(args[0], low), *args[1:])
+    if args == _GREY_AND_ALPHA:
+        return "RGBA"
+    other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+    form, order = args[:-1], args[-1]
+    return f"{form}{other[order]}" if low else args
+
+
+def _in_front(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """(height, width): the largest of the colours, 0 where transparency is more than half."""
+    if values.ndim == 2:
+        return values
+    colours, alpha = _without_alpha(values), values[..., -1] if values.shape[2] in (2, 4) else None
+    brightest: NDArray[np.uint16] = colours if colours.ndim == 2 else colours.max(axis=2)
+    return brightest if alpha is None else np.where(alpha > 32767, brightest, np.uint16(0))
+
+
+def _without_alpha(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """(height, width) or (height, width, 3)."""
+    if values.ndim == 2:
+        return values
+    return values[..., 0] if values.shape[2] == 2 else values[..., :3]
+
+
+def _scaled(path: str | Path, values: NDArray[np.uint16], bits: int | None) -> NDArray[np.uint8]:
+    peak = int(values.max())
+    if bits is None and peak < 2**14:
+        raise NandError(
+            f"{path}: 16-bit values up to {peak}, of a camera with fewer bits as it seems; say how many it has "
+            f"(dataset.bits, or bits={bits_for(peak)} of nand.Normality)"
+        )
+    white = 2 ** (bits or 16) - 1
+    if peak > white:
+        raise too_bright(path, peak, bits or 16)
+    scaled: NDArray[np.uint8] = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+    return scaled
 
 
 def _size_problem(path: str | Path, got: tuple[int, int], want: tuple[int, int]) -> str:

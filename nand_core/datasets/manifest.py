@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 
 from nand_core.datasets.files import listed
-from nand_core.datasets.images import read_image, read_mask
+from nand_core.datasets.images import bits_for, mask_fault, measured, read_masks, too_bright
+from nand_core.datasets.layout import joined_masks, mask_paths
 from nand_core.datasets.scan import scan
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.errors import NandError
@@ -29,16 +31,16 @@ Answer = TypeVar("Answer")
 
 
 def build_manifest(settings: DatasetSettings, root: Path, progress: Progress | None = None) -> pd.DataFrame:
-    """The whole manifest of the data set in ``root``: ``scan``, ``digest_files`` and ``check_images``."""
+    """The whole manifest of the data set in ``root``: ``scan``, ``digest_files``, ``check_images``, ``with_bits``."""
     frame = scan(settings, root)
-    return check_images(digest_files(frame, root, progress), root, progress)
+    return with_bits(check_images(digest_files(frame, root, progress), root, progress), settings, root)
 
 
 def digest_files(frame: pd.DataFrame, root: Path, progress: Progress | None = None) -> pd.DataFrame:
     """``frame`` with ``sha256`` and ``mask_sha256`` ("" if there is no mask) of the files' bytes."""
 
     def digests(path: str, mask: str) -> tuple[str, str]:
-        return _sha256(Path(root, path)), _sha256(Path(root, mask)) if mask else ""
+        return _sha256(Path(root, path)), joined_masks([_sha256(Path(root, one)) for one in mask_paths(mask)])
 
     found = _for_each("digest", digests, frame, progress)
     return frame.assign(sha256=[image for image, _ in found], mask_sha256=[mask for _, mask in found])
@@ -47,21 +49,69 @@ def digest_files(frame: pd.DataFrame, root: Path, progress: Progress | None = No
 def check_images(frame: pd.DataFrame, root: Path, progress: Progress | None = None) -> pd.DataFrame:
     """``frame`` with ``width`` and ``height`` (upright), after decoding every image and mask of it in full.
 
+    Where an image has 16 bits, with a column ``peak`` of their largest values too, -1 for 8 bits (:func:`with_bits`).
     Raises one NandError that names up to five of the files that cannot be used. A mask without a defect is
     only logged: real data has some (four of the magnetic tiles), and no score depends on a mask.
     """
     empty: list[str] = []
 
-    def size(path: str, mask: str) -> tuple[int, int]:
-        size = read_image(Path(root, path)).size
-        if mask and not read_mask(Path(root, mask), size).any():
-            empty.append(mask)
-        return size
+    def measure(path: str, mask: str) -> tuple[tuple[int, int], int]:
+        size, peak = measured(Path(root, path))
+        masks = [Path(root, one) for one in mask_paths(mask)]
+        if masks and not read_masks(masks, size).any():
+            empty.extend(f"{one} ({mask_fault(Path(root, one), size)})" for one in mask_paths(mask))
+        return size, -1 if peak is None else peak
 
-    found = _for_each("check", size, frame, progress)
+    found = _for_each("check", measure, frame, progress)
     if empty:
         log.warning("masks that mark no defect: %s", listed(sorted(empty)))
-    return frame.assign(width=[width for width, _ in found], height=[height for _, height in found])
+    frame = frame.assign(width=[size[0] for size, _ in found], height=[size[1] for size, _ in found])
+    peaks = [peak for _, peak in found]
+    return frame.assign(peak=peaks) if max(peaks, default=-1) >= 0 else frame
+
+
+def with_bits(frame: pd.DataFrame, settings: DatasetSettings, root: Path) -> pd.DataFrame:
+    """``frame`` with ``bits`` in the place of ``peak``, if it has that: how many the values of its files use.
+
+    Those of all 16-bit images together: ``dataset.bits``, or the fewest of 8, 10, 12, 14 and 16 that hold every value.
+    It is logged, and so is a class that seems to have fewer than the data set. Raises NandError for a value that has
+    more than ``dataset.bits``.
+    """
+    if "peak" not in frame:
+        return frame
+    peaks = frame["peak"].fillna(-1).to_numpy(dtype=np.int64)
+    brightest, deep = int(peaks.argmax()), peaks >= 0
+    peak = int(peaks[brightest])
+    bits = settings.bits or bits_for(peak)
+    if peak >= 2**bits:
+        raise too_bright(Path(root, str(frame["path"].iloc[brightest])), peak, bits)
+    said = "as dataset.bits says" if settings.bits else "dataset.bits would say another number"
+    log.warning("%d of %d images have 16 bits; values up to %d: %d bits, %s", deep.sum(), len(frame), peak, bits, said)
+    for name in sorted(set(frame["class"][deep])):
+        own = int(peaks[deep & (frame["class"] == name).to_numpy()].max())
+        if bits_for(own) < bits_for(peak):
+            log.warning("class %s: its 16-bit values end at %d, which %d bits hold", name, own, bits_for(own))
+    return frame.drop(columns="peak").assign(bits=np.where(deep, bits, 8))
+
+
+def deep_bits(manifest: pd.DataFrame) -> int | None:
+    """How many bits count in the data set's 16-bit images; None where it has none."""
+    return int(manifest["bits"].max()) if "bits" in manifest else None
+
+
+def duplicates(frame: pd.DataFrame) -> list[str]:
+    """What the images say that are in the data set more than once, by content, as different things; a line each kind.
+
+    Args:
+        frame: with the columns of :func:`digest_files`.
+    """
+    pairs: dict[str, list[str]] = {}
+    for _, rows in frame[frame.duplicated("sha256", keep=False)].groupby("sha256", sort=False):
+        what = rows["split"].where(rows["split"] == "train", rows["type"])
+        kinds = sorted({f"{name}: {kind}" for name, kind in zip(rows["class"], what, strict=True)})
+        if len(kinds) > 1:
+            pairs.setdefault(" and ".join(kinds), []).append(" = ".join(rows["path"]))
+    return [f"identical images in {kinds}: {listed(paths)}" for kinds, paths in sorted(pairs.items())]
 
 
 def _for_each(

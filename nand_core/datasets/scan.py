@@ -13,7 +13,7 @@ from nand_core.datasets import mvtec_ad, visa
 from nand_core.datasets.files import check_clashes, check_inside, check_name, listed
 from nand_core.datasets.folder import FolderLayout
 from nand_core.datasets.groups import Groups, group_of_type
-from nand_core.datasets.layout import GOOD, Layout, Row
+from nand_core.datasets.layout import GOOD, Layout, Row, mask_paths
 from nand_core.datasets.mapped import MappedLayout
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.errors import NandError, nearest
@@ -101,12 +101,12 @@ def _class_rows(layout: Layout, name: str, ignored: set[str], root: Path) -> lis
 
 def _check_paths(rows: Iterable[Row], root: Path) -> None:
     paths = [row.path for row in rows]
-    masks = [row.mask for row in rows if row.mask]
+    masks = [mask for row in rows for mask in mask_paths(row.mask)]
     if twice := [path for path, count in Counter(paths).items() if count > 1]:
         raise NandError(f"{root}: in more than one class, type or split: {listed(twice)}; keep each in one")
     if both := sorted(set(paths) & set(masks)):
         raise NandError(f"{root}: both an image and a mask: {listed(both)}; narrow the patterns")
-    check_clashes((str(PurePosixPath(path).with_suffix("")) for path in paths), str(root))
+    check_clashes(paths, str(root), lambda path: str(PurePosixPath(path).with_suffix("")))
     check_inside(root, paths + masks)
 
 

@@ -56,8 +56,11 @@ def _which_split(value: Any) -> str:
     return "seeded" if "images" in given else "given"
 
 
+SPLITS = ("seeded", "given")
+"""What pydantic calls the two in the places of its errors."""
+
 GoodMapping = Annotated[
-    Annotated[SeededSplit, Tag("seeded")] | Annotated[GivenSplit, Tag("given")], Discriminator(_which_split)
+    Annotated[SeededSplit, Tag(SPLITS[0])] | Annotated[GivenSplit, Tag(SPLITS[1])], Discriminator(_which_split)
 ]
 
 
@@ -84,6 +87,7 @@ class DatasetSettings(Settings):
     groups: class -> group -> anomaly types. A class that is not named has one group for each type.
     ignore_types: anomaly types that are left out of the test set.
     check_counts: refuse an MVTec AD that is not the complete official release.
+    bits: that the camera has whose values lie in 16-bit files, 8 to 16; null: seen from the values of all images.
     """
 
     kind: Literal["demo", "folder", "mvtec_ad", "visa"] = "demo"
@@ -93,6 +97,7 @@ class DatasetSettings(Settings):
     ignore_types: tuple[str, ...] = ()
     mapping: dict[str, ClassMapping] | None = None
     check_counts: bool = True
+    bits: int | None = Field(None, ge=8, le=16)
     demo: DemoSettings = DemoSettings()
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nand_core.artifacts.arrays import check_map, read_member, read_npy
 from nand_core.artifacts.store import digest, sha256_file
 from nand_core.datasets.files import listed
 from nand_core.detectors.base import Context, ImageBatch, Untrained
@@ -85,15 +87,16 @@ class MapArchive:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with np.load(path, allow_pickle=False) as data:
-                maps, ids = data["maps"], data["ids"]
-        except (KeyError, ValueError, OSError, EOFError) as error:
+            with zipfile.ZipFile(path) as archive:
+                maps, ids = (read_member(archive, name) for name in ("maps", "ids"))
+            check_map(maps.shape, maps.dtype, 3)
+        except Exception as error:  # a broken file can make a decoder raise anything
             raise NandError(
-                f"{path}: not a file of maps; it needs the arrays maps and ids, saved by numpy.savez"
+                f"{path}: not a file of maps ({_reason(error)}); it needs the arrays maps and ids, saved by numpy.savez"
             ) from error
-        if maps.ndim != 3 or ids.shape != (len(maps),) or ids.dtype.kind != "U":
+        if ids.shape != (len(maps),) or ids.dtype.kind != "U":
             raise NandError(
-                f"{path}: maps has shape {maps.shape}, ids {ids.shape}; expected (n, H, W) and n strings"
+                f"{path}: maps has shape {maps.shape}, ids {ids.dtype} {ids.shape}; expected (n, H, W) and n strings"
             )
         if twice := [name for name, count in Counter(ids.tolist()).items() if count > 1]:
             raise NandError(f"{path}: more than one map for {listed(twice)}; keep one of each")
@@ -122,11 +125,13 @@ class MapFolder:
     def read(self, image_id: str) -> np.ndarray:
         path = self._file(image_id)
         try:
-            values = _read_npy(path) if path.suffix == ".npy" else _read_tiff(path)
+            values = read_npy(path) if path.suffix == ".npy" else _read_tiff(path)
         except Exception as error:  # a broken file can make a decoder raise anything
-            raise NandError(f"{path}: not a readable map ({error}); save it again") from error
-        if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
-            raise NandError(f"{path}: holds {values.dtype} of shape {values.shape}; a map is (H, W) of numbers")
+            raise NandError(f"{path}: not a readable map ({_reason(error)}); save it again") from error
+        try:
+            check_map(values.shape, values.dtype, 2)
+        except ValueError as error:
+            raise NandError(f"{path}: {error}") from error
         return values
 
     def digest(self, ids: Iterable[str]) -> str:
@@ -146,9 +151,8 @@ class MapFolder:
         return found[0]
 
 
-def _read_npy(path: Path) -> np.ndarray:
-    values: np.ndarray = np.load(path, allow_pickle=False)
-    return values
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _read_tiff(path: Path) -> np.ndarray:

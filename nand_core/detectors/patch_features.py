@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -48,13 +49,19 @@ class PatchFeatures:
         features = batch.features().layers
         if self._settings.layers is None:
             return list(features[:-1] or features)
-        numbers = self._context.vlm().layers
-        unknown = [layer for layer in self._settings.layers if layer not in numbers]
-        if unknown:
-            raise NandError(
-                f"{self._settings.kind}.layers: {unknown} not among the encoder's blocks {list(numbers)}"
-            )
-        return [features[numbers.index(layer)] for layer in self._settings.layers]
+        return [features[position] for position in chosen_blocks(self._settings, self._context.vlm().layers)]
+
+
+def chosen_blocks(settings: PatchSettings, numbers: Sequence[int]) -> list[int]:
+    """Which of the encoder's blocks, by their place among ``numbers``, the settings choose; none without ``layers``.
+
+    Raises:
+        NandError: the encoder does not give one of them.
+    """
+    unknown = [layer for layer in settings.layers or () if layer not in numbers]
+    if unknown:
+        raise NandError(f"{settings.kind}.layers: {unknown} not among the encoder's blocks {list(numbers)}")
+    return [list(numbers).index(int(layer)) for layer in settings.layers or ()]
 
 
 def image_maps(distances: Tensor, settings: PatchSettings, variant: Literal["published", "anomalib"]) -> Tensor:

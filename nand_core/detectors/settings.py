@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from nand_core.prompts.templates import NORMAL_STATES
-from nand_core.settings import Combine, Settings
+from nand_core.prompts.templates import NORMAL_STATES, checked_pattern
+from nand_core.settings import Combine, Seed, Settings
 from nand_core.vlm.settings import EncoderSettings
 
 WINCLIP_ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
@@ -37,6 +37,9 @@ WINCLIP_TEMPLATES = (
 )
 
 
+Pattern = Annotated[str, AfterValidator(checked_pattern)]
+
+
 class AprilGanSettings(Settings):
     """APRIL-GAN, zero-shot.
 
@@ -50,7 +53,7 @@ class AprilGanSettings(Settings):
 
     kind: Literal["april_gan"] = "april_gan"
     combine: Combine = "sum"
-    size: int | None = Field(None, gt=0)
+    size: int | None = Field(None, gt=0, le=4096)
     score: Literal["map", "class_token"] = "map"
 
 
@@ -77,9 +80,9 @@ class PatchSettings(Settings):
     weights: str | None = None
     sha256: str | None = None
     layers: tuple[int | str, ...] | None = Field(None, min_length=1)
-    resize: int = Field(256, gt=0)
+    resize: int = Field(256, gt=0, le=4096)
     crop: int | None = Field(224, gt=0)
-    sigma: float = Field(4.0, ge=0)
+    sigma: float = Field(4.0, ge=0, le=256)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
     @model_validator(mode="after")
@@ -134,10 +137,10 @@ class PatchCoreSettings(PatchSettings):
 
     kind: Literal["patchcore"] = "patchcore"
     variant: Literal["published", "anomalib"] = "anomalib"
-    dimensions: int = Field(1024, gt=0)
+    dimensions: int = Field(1024, gt=0, le=1 << 16)
     coreset: float = Field(0.1, gt=0, le=1)
     distance: Literal["l2", "squared"] = "l2"
-    seed: int = 0
+    seed: Seed = 0
 
 
 class SubspaceSettings(PatchSettings):
@@ -159,20 +162,28 @@ class WinCLIPSettings(Settings):
         shots: number of good reference images, the first of a seeded shuffle of the class's training images.
         scales: sides of the windows, in patches.
         temperature: of the softmax.
-        normal_states, abnormal_states, templates: the prompt ensemble; every state goes into every template.
+        normal_states, abnormal_states, templates: the prompt ensemble; every state goes into every template. ``{}``
+            stands in a state for the object, and in a template for the state.
         seed: of the shuffle.
         encoder: an encoder of its own, published: ViT-B-16-plus-240 with laion400m_e31; null: the shared one.
     """
 
     kind: Literal["winclip"] = "winclip"
-    shots: int = Field(0, ge=0)
-    scales: tuple[int, ...] = Field((2, 3), min_length=1)
-    temperature: float = Field(0.07, gt=0)
-    normal_states: tuple[str, ...] = Field(NORMAL_STATES, min_length=1)
-    abnormal_states: tuple[str, ...] = Field(WINCLIP_ABNORMAL, min_length=1)
-    templates: tuple[str, ...] = Field(WINCLIP_TEMPLATES, min_length=1)
-    seed: int = 0
+    shots: int = Field(0, ge=0, le=100_000)
+    scales: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((2, 3), min_length=1, max_length=16)
+    temperature: float = Field(0.07, ge=1e-6, le=1e6)
+    normal_states: tuple[Pattern, ...] = Field(NORMAL_STATES, min_length=1)
+    abnormal_states: tuple[Pattern, ...] = Field(WINCLIP_ABNORMAL, min_length=1)
+    templates: tuple[Pattern, ...] = Field(WINCLIP_TEMPLATES, min_length=1)
+    seed: Seed = 0
     encoder: EncoderSettings | None = None
+
+    @field_validator("scales")
+    @classmethod
+    def _once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a scale stands there twice; remove one")
+        return value
 
 
 class ExternalSettings(Settings):

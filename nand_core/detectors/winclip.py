@@ -21,7 +21,7 @@ from nand_core.detectors.windows import (
     window_index,
 )
 from nand_core.errors import NandError
-from nand_core.prompts.templates import object_name
+from nand_core.prompts.templates import fill, object_name, sentences
 
 
 class WinCLIP:
@@ -129,14 +129,7 @@ class WinCLIP:
         if self._text is None:
             name = object_name(self._context.class_name)
             ensembles = (self._settings.normal_states, self._settings.abnormal_states)
-            prompts = [
-                [
-                    template.format(state.format(name))
-                    for state in states
-                    for template in self._settings.templates
-                ]
-                for states in ensembles
-            ]
+            prompts = [sentences(fill(states, name), self._settings.templates) for states in ensembles]
             vlm = self._context.vlm()
             self._text = torch.stack([vlm.encode_text(p, normalize=False).mean(dim=0) for p in prompts])
         return self._text

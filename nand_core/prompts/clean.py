@@ -12,6 +12,7 @@ MAX_WORDS = 12
 MAX_CHARACTERS = 100
 
 _BULLET = re.compile(r"^(?:[-*•–]\s+|\d{1,2}[.)]\s+)")
+_EMPHASIS = re.compile(r"(\*{1,3}|~~)(?=[^\s*])(.*?[^\s*])\1")
 _ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\S)")
 _QUOTES = "\"'`“”‘’"
 _TEMPLATE = re.compile(r"\bphotos? of\b|\bin the scene\b")
@@ -19,9 +20,9 @@ _MARKUP = re.compile(r"[{}\[\]<>|\\`]")
 
 
 def clean(text: str) -> str:
-    """In lower case without underscores, list mark, outer quotes, leading article or closing punctuation."""
+    """In lower case without underscores, list mark, emphasis, outer quotes, leading article or closing punctuation."""
     text = " ".join(unicodedata.normalize("NFKC", text).replace("_", " ").lower().split())
-    text = _BULLET.sub("", text).strip(_QUOTES + " ").rstrip(".,;:!?" + _QUOTES).strip()
+    text = _EMPHASIS.sub(r"\2", _BULLET.sub("", text)).strip(_QUOTES + " ").rstrip(".,;:!?" + _QUOTES).strip()
     return _ARTICLE.sub("", text)
 
 

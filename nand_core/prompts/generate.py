@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from nand_core.errors import NandError
 from nand_core.prompts import instruction
+from nand_core.prompts.answers import phrases_in
 from nand_core.prompts.clean import checked_phrase, usable
-from nand_core.prompts.openai_client import Answer, open_chat
+from nand_core.prompts.openai_client import open_chat
 from nand_core.prompts.settings import OpenAISettings
 from nand_core.prompts.templates import ABNORMAL_STATES, fill, object_name
 
@@ -54,7 +54,7 @@ def generate_phrases(
                 tokens[kind] = tokens.get(kind, 0) + number
             if answer.refusal:
                 raise NandError(f"{where}: {settings.model} refused: {answer.refusal!r}; {_WAY_OUT}")
-            found = [p for p in usable(phrases_in(answer)) if not (foreign and foreign.search(p))]
+            found = [p for p in usable(phrases_in(answer.content or "")) if not (foreign and foreign.search(p))]
             good = list(dict.fromkeys([*good, *found]))
             if len(good) >= count:
                 return Generated(tuple(good[:count]), tokens or None)
@@ -71,17 +71,6 @@ def generate_phrases(
 
 
 _WAY_OUT = "write the phrases under prompts.explicit or choose another prompts.openai.model"
-
-
-def phrases_in(answer: Answer) -> list[str]:
-    """The strings of ``{"phrases": [...]}``, which may stand in a code fence; [] for any other shape."""
-    content = answer.content or ""
-    try:
-        data = json.loads(content[content.find("{") : content.rfind("}") + 1])
-    except (ValueError, RecursionError):
-        return []
-    phrases = data.get("phrases") if isinstance(data, dict) else None
-    return [p for p in phrases if isinstance(p, str)] if isinstance(phrases, list) else []
 
 
 def foreign_names(names: Iterable[str], own: str) -> re.Pattern[str] | None:

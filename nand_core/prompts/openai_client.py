@@ -205,6 +205,9 @@ def _answer(body: str) -> Answer:
         usage = data.get("usage")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Answer(None, None, shorten(body), None)
+    if isinstance(content, list):  # of parts; what is no text has none
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(text for text in texts if isinstance(text, str)) or None
     content = content if isinstance(content, str) else None
     if filtered and not refusal:
         refusal = "its content filter stopped the answer"

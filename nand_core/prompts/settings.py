@@ -29,8 +29,8 @@ class OpenAISettings(Settings):
     base_url: str = "https://api.openai.com/v1"
     model: str = Field("gpt-4o-mini", min_length=1)
     temperature: float | None = Field(0.7, ge=0, le=2)
-    seed: int | None = 0
-    timeout: float = Field(60.0, gt=0)
+    seed: int | None = Field(0, ge=-(2**63), lt=2**63)
+    timeout: float = Field(60.0, gt=0, le=3600)
     max_retries: int = Field(4, ge=0, le=20)
     concurrency: int = Field(4, ge=1, le=64)
 
@@ -81,6 +81,7 @@ class Added(Settings):
         like: images that show it.
         unlike: images that look like it and have to keep raising an alarm.
         ask: with examples, whether the text is asked as well; with phrases it is in any case.
+        force: ask the text encoder even if it knows no word of it.
     """
 
     text: str
@@ -88,6 +89,7 @@ class Added(Settings):
     like: tuple[Example, ...] = ()
     unlike: tuple[Example, ...] = ()
     ask: bool = False
+    force: bool = False
 
     @field_validator("like", "unlike", mode="before")
     @classmethod

@@ -64,6 +64,18 @@ def object_name(class_name: str) -> str:
     return " ".join(class_name.replace("_", " ").split())
 
 
+def checked_pattern(pattern: str) -> str:
+    """The pattern, in which ``{}`` stands for a word and no other brace stands.
+
+    Raises:
+        ValueError: it has none, or another field, which nothing would fill.
+    """
+    rest = pattern.replace("{}", "")
+    if rest == pattern or "{" in rest or "}" in rest:
+        raise ValueError(f"{pattern!r} must contain {{}}, where the word goes, and no other brace")
+    return pattern
+
+
 def fill(patterns: Iterable[str], name: str) -> list[str]:
     """Every pattern with ``name`` in the place of ``{}``."""
     return [pattern.replace("{}", name) for pattern in patterns]

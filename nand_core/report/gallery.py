@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nand_core.datasets.images import read_image, read_mask
+from nand_core.datasets.images import read_image, read_masks
+from nand_core.datasets.layout import mask_paths
+from nand_core.datasets.manifest import deep_bits
 from nand_core.decision import Claim, final_maps, good_level
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, fitted, heat, mask_panel, photo
@@ -134,12 +136,13 @@ class Gallery:
     def _photo_and_mask(self, image_id: str) -> list[Panel]:
         if image_id not in self._pictures:
             row, root = self._images[image_id], self.inputs.data_root
-            image = read_image(root / image_id)
+            image = read_image(root / image_id, bits=deep_bits(self.inputs.manifest))
             size = fitted(image.size, self.settings.panel)
             picture = photo(image, self.settings.panel, self.settings.quality)
             mask = ""
             if row["mask"]:
-                mask = mask_panel(read_mask(root / str(row["mask"]), image.size), self.settings.panel)
+                found = read_masks([root / one for one in mask_paths(str(row["mask"]))], image.size)
+                mask = mask_panel(found, self.settings.panel)
             self._pictures[image_id] = [Panel("image", picture, *size), Panel("mask", mask, *size)]
         return self._pictures[image_id]
 

@@ -92,6 +92,7 @@ def draw_strips(
     *,
     longest: int,
     quality: int,
+    bits: int | None = 16,
 ) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of the strip of each image, one image and its maps in memory at a time.
 
@@ -101,6 +102,7 @@ def draw_strips(
         claims: what is normal; all of it together is A_sup.
         files: the maps of each content that is claimed.
         rule: what they do to the detector's maps, the one that the scores were computed with.
+        bits: that count in 16-bit images.
 
     Raises:
         NandError: an image or a map cannot be read.
@@ -114,7 +116,7 @@ def draw_strips(
         suppression = union([one.suppression for one in claimed])
         final = final_maps(anomaly, claimed, rule)
         maps = (anomaly[0].numpy(), suppression[0].numpy(), final[0].numpy())
-        yield strip_name(image_id), strip(read_image(path), maps, longest, quality)
+        yield strip_name(image_id), strip(read_image(path, bits=bits), maps, longest, quality)
 
 
 def write_archive(path: Path, strips: Iterable[tuple[str, bytes]]) -> None:

@@ -104,6 +104,11 @@ class VLM:
         other._linear = load_heads(heads, self.widths, self.embed_dim).to(self.device)
         return other
 
+    @property
+    def tokenizer(self) -> Callable[[list[str]], Tensor]:
+        """Of the text tower."""
+        return self._tokenizer
+
     def autocast(self) -> torch.autocast:
         """The precision in which the towers run."""
         return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from nand_core.errors import NandError
+
+if TYPE_CHECKING:
+    import torch
 
 _VOWELS = set("aeiouy")
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case words; everything that is not a letter separates."""
-    return re.findall(r"[a-z]+", text.lower())
+    """Lower-case words of any script; everything that is neither a letter nor a mark on one separates."""
+    return "".join(c if unicodedata.category(c)[0] in "LM" else " " for c in text.lower()).split()
 
 
 def stem(word: str) -> str:
@@ -67,6 +69,8 @@ class WordTokenizer:
 
     def __call__(self, texts: str | Sequence[str]) -> torch.Tensor:
         """Token ids, int64 (n, context_length)."""
+        import torch  # takes seconds, and whoever asks for unknown words alone never needs it
+
         texts = [texts] if isinstance(texts, str) else list(texts)
         tokens = torch.zeros(len(texts), self.context_length, dtype=torch.long)
         for row, text in zip(tokens, texts, strict=True):

@@ -78,7 +78,7 @@ def nand(project: Project, *arguments: str) -> Outcome:
         said,
         {name: row["executed"] for name, row in stages.items() if row["executed"]},
         {name: row["items"] for name, row in stages.items() if row["items"]},
-        (project.folder / "params.yaml").read_text(),
+        (project.folder / "params.yaml").read_bytes().decode(),
         project.digests(),
         pd.read_parquet(project.folder / "results/normalities.parquet"),
     )
@@ -88,7 +88,7 @@ def nand(project: Project, *arguments: str) -> Outcome:
 def project(tmp_path_factory) -> Iterator[Project]:
     made = Project(tmp_path_factory.mktemp("project"), json.loads(json.dumps(PARAMS)))
     made.create()
-    (made.folder / "params.yaml").write_text(settings())
+    (made.folder / "params.yaml").write_bytes(settings().replace("\n", "\r\n").encode())
     made.environment["NAND_USER"] = "line 3"
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
         made.environment["PREFECT_API_URL"] = url
@@ -111,7 +111,7 @@ def tried(project, first) -> Outcome:
 def refused(project, tried) -> tuple[subprocess.CompletedProcess, dict[str, str], str]:
     """Nobody is there to be asked: the output, and what is there afterwards."""
     said = project.call(*NAND, "add", "carpet", "Loose fibre")
-    return said, project.digests(), (project.folder / "params.yaml").read_text()
+    return said, project.digests(), (project.folder / "params.yaml").read_bytes().decode()
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def stopped(project, phrased) -> tuple[int, str, str]:
     assert first == "wood: computing what 'water mark' changes\n" and "'water mark': 8 phrases" in line, first + line
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
-    return process.returncode, line + said, (project.folder / "params.yaml").read_text()
+    return process.returncode, line + said, (project.folder / "params.yaml").read_bytes().decode()
 
 
 def test_a_trial_executes_one_of_each_item_encodes_no_image_and_changes_nothing(project, first, tried):
@@ -360,7 +360,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(project, removed, arguments, 
 
 def test_phrases_of_ones_own_leave_the_groups_maps_alone(project, added, phrased):
     assert "carpet, 'thread': 2 phrases (explicit)" in phrased.said.stdout
-    assert "      - thread: [grey zorkly fuzz, ball of fuzz]\n" in phrased.params
+    assert "      - thread: [grey zorkly fuzz, ball of fuzz]\r\n" in phrased.params
     changed = {name for name in phrased.files if added.files.get(name) != phrased.files[name]}
     own = [name for name in changed if name.startswith(("artifacts/prompts", "artifacts/suppression"))]
     assert len(own) == 2 and all("/carpet/thread-" in name for name in own)

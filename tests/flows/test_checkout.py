@@ -35,14 +35,15 @@ def test_a_second_run_waits_for_the_first_even_if_that_is_killed(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("name", "whole", "broken"),
+    ("name", "whole", "broken", "what"),
     [
-        ("dvc.lock", "schema: '2.0'\nstages: {}\n", "schema: '2.0'\nstages:\n  demo: {cmd: 'py"),
-        ("dvc.lock", "schema: '2.0'\nstages: {}\n", ""),
-        (".dvc/tmp/rwlock", "{}", '{"a": {"read"'),
+        ("dvc.lock", "schema: '2.0'\nstages: {}\n", "schema: '2.0'\nstages:\n  demo: {cmd: 'py", "half-written"),
+        ("dvc.lock", "schema: '2.0'\nstages: {}\n", "", "half-written"),
+        ("dvc.lock", "a: 1\n", "a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> x\n", "marks of a merge that is not"),
+        (".dvc/tmp/rwlock", "{}", '{"a": {"read"', "half-written"),
     ],
 )
-def test_what_dvc_left_half_written_is_set_aside(tmp_path, monkeypatch, capsys, name, whole, broken) -> None:
+def test_what_dvc_left_half_written_is_set_aside(tmp_path, monkeypatch, capsys, name, whole, broken, what) -> None:
     monkeypatch.chdir(tmp_path)
     path, state = Path(name), Path(".nand")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,8 @@ def test_what_dvc_left_half_written_is_set_aside(tmp_path, monkeypatch, capsys, 
     path.write_text(broken)
     mend(state)
     assert not path.exists() and (state / f"{path.name}.broken").read_text() == broken
-    assert name in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert name in said and what in said and ("half-written" in said) == (what == "half-written")
 
 
 def test_a_claim_of_dvc_holds_only_while_dvc_runs(tmp_path: Path, monkeypatch) -> None:

@@ -103,7 +103,8 @@ def plan(line: str, name: str = "fuzz ok"):
     examples = Examples(given(options["--like"]), given(options["--unlike"]), "--from-test" in made)
     params = load_params(Path("params.yaml"))
     phrases = options["--phrase"]
-    return addition(params, GROUPS, "carpet", name, phrases, examples=examples, ask="--ask" in made)
+    return addition(params, GROUPS, "carpet", name, phrases, examples=examples, ask="--ask" in made,
+                    force="--force" in made)  # fmt: skip
 
 
 def written(line: str):
@@ -237,10 +238,39 @@ def test_what_stands_in_the_file(project):
 
 def test_a_name_is_asked_about_if_that_is_said_or_there_are_no_images_of_it(project):
     assert not plan("--like a.png").normality.asked
-    assert plan("--like a.png --ask").normality.asked and plan("--like a.png --phrase=x").normality.asked
+    assert plan("--like a.png --ask").normality.asked and plan("--like a.png --phrase=hole").normality.asked
     assert plan("--unlike a.png").normality.asked and plan("").normality.asked
     ((entry,), _) = written("--like a.png --ask")
     assert entry["fuzz ok"]["ask"] is True
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "shown"),
+    [
+        ("", "царапина", "'царапина': the text encoder knows none of its words (царапина)"),
+        ("", "缺陷", "'缺陷': the text encoder knows none of its words (缺陷)"),
+        ("", "Riß on carpet", "'Riß on carpet': the text encoder knows none of its words (riß)"),
+        ("--like a.png --ask", "Gribble", "'Gribble': the text encoder knows none of its words (gribble)"),
+        ("--phrase=царапина --phrase='缺陷 on carpet'", "hole", "'hole': the text encoder knows none of its words"),
+    ],
+)
+def test_a_text_of_which_nothing_is_understood_is_refused_unless_forced(project, said, name, shown):
+    with pytest.raises(NandError, match=r"^nand add carpet: ") as caught:
+        plan(said, name)
+    assert shown in str(caught.value) and "force it with --force" in str(caught.value)
+    change = plan(f"{said} --force", name)
+    params = Path("params.yaml")
+    params.write_text(change.edit(params.read_text()))
+    assert change.normality.force and load_params(params).prompts.normalities["carpet"][-1].force
+    assert f"{name.lower()}: {{" in params.read_text() and "force: true}" in params.read_text()
+
+
+def test_a_name_of_images_a_text_half_understood_and_one_for_byte_pairs_are_taken(project):
+    assert not plan("--like a.png", "царапина").normality.asked
+    assert not plan("", "Riß hole").normality.force and not plan("--force", "hole").normality.group
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text + "encoder: {model: ViT-B-32, pretrained: openai}\n")
+    assert plan("", "царапина").normality.asked
 
 
 def test_a_group_by_examples_is_that_group(project):
@@ -284,7 +314,7 @@ def test_an_image_that_changed_since_it_was_checked_is_refused(project, how):
 def test_the_list_says_what_there_is_of_each(project):
     params = Path("params.yaml")
     written("--like a.png 'B b!.PNG'")
-    params.write_text(plan("--like a.png --unlike c.png --ask", "Both").edit(params.read_text()))
+    params.write_text(plan("--like a.png --unlike c.png --ask", "Dent").edit(params.read_text()))
     params.write_text(plan("--like a.png", "thread").edit(params.read_text()))
     Path("artifacts/suppression/carpet").mkdir(parents=True)
     Path("artifacts/suppression/carpet/fuzz_ok.npz").touch()
@@ -292,7 +322,7 @@ def test_the_list_says_what_there_is_of_each(project):
     assert shown.exit_code == 0, shown.output
     said = re.sub(" +", " ", shown.output)
     assert "│ carpet │ fuzz ok │ 2 examples │ like a.png, B_b_.png │ examples │" in said
-    assert "│ carpet │ both │ text and 1 example, 1 unlike │ like a.png; unlike c.png │ to be run: nand repro │" in said
+    assert "│ carpet │ dent │ text and 1 example, 1 unlike │ like a.png; unlike c.png │ to be run: nand repro │" in said
     assert "│ carpet │ thread │ labelled group by 1 example │ like a.png │" in said
 
 

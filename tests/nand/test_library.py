@@ -224,6 +224,10 @@ def test_other_mistakes_are_one_line(normality, encoded, maps):
         normality.remove("thred")
     with pytest.raises(nand.NandError, match="is empty"):
         normality.add("  ")
+    with pytest.raises(nand.NandError, match=r"'Царапина': .* knows none of its words \(царапина\).*force=True"):
+        normality.add("Царапина", against=[])
+    assert normality.add("Царапина", force=True).unknown_words == ("царапина",)
+    normality.remove("царапина")
     with pytest.raises(nand.NandError, match=r"alpha: 1\.5"):
         nand.Normality("carpet", alpha=1.5)
     with pytest.raises(nand.NandError, match=r"params\.yaml: not found"):

@@ -9,9 +9,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
-from nand.project.params_file import append, discard
+from nand.project.params_file import append, discard, read, write
+from nand.project.stages import declared_stages
 from nand_core.errors import NandError
+from nand_core.yaml12 import load
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
@@ -86,6 +89,12 @@ def test_whatever_the_file_looks_like(before, after):
     [
         ("prompts: {normalities: {wood: [knot], carpet: [fibre]}}\n", "prompts: {normalities: {wood: [knot]}}\n"),
         ("prompts:\n  normalities: {carpet: [a, fibre]}\n", "prompts:\n  normalities: {carpet: [a]}\n"),
+        (
+            "prompts: {'normalities': {wood: [ knot,Y ], 'carpet': [ fibre , a,fibre ,  \"b\", fibre, ] , z: [1e3]}}\n",
+            "prompts: {'normalities': {wood: [ knot,Y ], 'carpet': [ a ,  \"b\", ] , z: [1e3]}}\n",
+        ),
+        ("prompts: {normalities: {'carpet': [fibre], wood: ['knot' ,Y], }}\n",
+         "prompts: {normalities: {wood: ['knot' ,Y], }}\n"),
         ("prompts:\n  normalities: # c\n    carpet: [fibre]\nz: 1\n", "prompts:\n  normalities: # c\nz: 1\n"),
         ("a: 1\nprompts:\n  normalities:\n    carpet:\n      - fibre", "a: 1\n"),
         (
@@ -126,3 +135,57 @@ def test_any_names_survive(held, class_name, text, flow):
     assert yaml.safe_load(after) == {"prompts": {"normalities": wanted}, "z": 1}
     if text not in held.get(class_name, []) and held:
         assert discard(after, ("prompts", "normalities", class_name), lambda item: item == text) == before
+
+
+LIKE_VALUES = [
+    *("12e5", "1e3", "1E5", "0o17", "007", "08", "0x1F", "0b11", "1_000", ".5", "1.", "+.inf", ".nan", "2024-01-01"),
+    *("no", "on", "off", "Yes", "y", "N", "true", "TRUE", "null", "Null", "~", "1:30", "12:30:45", "<<", "=", "-", "?"),
+    *("#a", "a #b", "a: b", "a:", "@a", "%a", "&a", "*a", "!a", "[a", "{a", "'a", '"a', "a'b", "a\\b", "\ufeffa"),
+    *("...", "---"),
+]
+READERS = {"1.2, as DVC": YAML(typ="safe").load, "1.1": yaml.safe_load, "ours": load}
+
+
+@pytest.mark.parametrize("name", LIKE_VALUES)
+@pytest.mark.parametrize("before", ["prompts:\n  normalities:\n    a: [b]\n", "prompts: {normalities: {a: [b]}}\n"])
+def test_a_name_is_a_name_to_every_reader(name, before):
+    keys = ("prompts", "normalities", name)
+    after = append(append(before, keys, [name]), keys, [{name: [name]}])
+    for reader in READERS.values():
+        assert reader(after)["prompts"]["normalities"][name] == [name, {name: [name]}]
+    assert load(discard(after, keys, lambda _: True)) == load(before)
+    assert append(discard(after, keys, lambda item: item == name), keys, [name]).count("\n") == after.count("\n")
+
+
+@pytest.mark.parametrize("name", ["12e5", "1e3", "0o17", "no", "on", "1:30", "007", "null", "2024-01-01"])
+def test_a_key_written_by_hand_is_the_name_that_stands_there(name):
+    text = f"prompts:\n  normalities:\n    {name}:  # by hand\n      - a\n"
+    after = append(text, ("prompts", "normalities", name), ["fibre"])
+    assert after == text + "      - fibre\n"
+    assert load(after) == {"prompts": {"normalities": {name: ["a", "fibre"]}}}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_line_breaks_stay_as_they_are(path, tmp_path):
+    unix = path.read_text()
+    copy = tmp_path / "params.yaml"
+    copy.write_bytes(unix.replace("\n", "\r\n").encode())
+    copy.chmod(0o640)
+    (tmp_path / "link.yaml").symlink_to(copy)
+    edited = append(append(read(copy), KEYS, ["loose fibre"]), KEYS, [{"fuzz": ["grey fuzz"]}])
+    write(tmp_path / "link.yaml", edited)
+    wanted = append(append(unix, KEYS, ["loose fibre"]), KEYS, [{"fuzz": ["grey fuzz"]}])
+    assert copy.read_bytes() == wanted.replace("\n", "\r\n").encode()
+    assert copy.stat().st_mode & 0o777 == 0o640 and (tmp_path / "link.yaml").is_symlink()
+    assert discard(edited, KEYS, lambda _: True) == unix.replace("\n", "\r\n")
+
+
+def test_a_mark_of_utf8_and_a_missing_last_line_break_do_no_harm():
+    assert append("\ufeffa: 1\r\nb: 2", KEYS[:1], ["c"]) == "\ufeffa: 1\r\nb: 2\r\nprompts:\r\n  - c\r\n"
+
+
+def test_a_detectors_name_is_one_for_its_stage_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages: {on: {cmd: x}, base_maps: {foreach: y, do: {cmd: x}}}")
+    Path("params.yaml").write_text("detectors: {no: {kind: april_gan}, off: {kind: april_gan}}")
+    assert declared_stages() == ["on", "base_maps@no", "base_maps@off"]

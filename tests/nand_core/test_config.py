@@ -156,10 +156,35 @@ def test_an_unknown_kind_of_detector(refused, settings, given, near):
     assert near is None or f"did you mean {near!r}?" in said
 
 
+@pytest.mark.parametrize("name", ["1e3", "007", "null", "true"])
+def test_a_detector_name_that_dvc_would_take_for_something_else(refused, name):
+    assert f"name {name!r} is no text to YAML" in refused("detectors", {name: {"kind": "april_gan"}})
+
+
+def test_keys_are_names_and_texts_that_look_like_numbers_are_to_be_quoted(tmp_path, refused):
+    head = "dataset: {kind: folder, root: d, groups: {1:30: {no: [a]}, 0o17: {007: [b]}}}\n"
+    head += "detectors: {no: {kind: april_gan}}\n"
+    path = tmp_path / "params.yaml"
+    path.write_text(head + "prompts: {normalities: {12e5: [no, on], 2024-01-01: [{1e3: {phrases: [a]}}]}}\n")
+    read = load_params(path)
+    assert list(read.detectors) == ["no"] and read.dataset.groups == {"1:30": {"no": ("a",)}, "0o17": {"007": ("b",)}}
+    assert [one.text for texts in read.prompts.normalities.values() for one in texts] == ["no", "on", "1e3"]
+    said = refused("dataset: {root: d, classes: [12e5]}\ndetectors: {a: {kind: april_gan}}\n")
+    assert said == "dataset.classes.0: a text is expected, and YAML takes this one for 1200000.0; put it in quotes"
+
+
 @pytest.mark.parametrize("name", ["summary", "April", "a-b", "../x", "", "a b", "é", "mine\n"])
 def test_a_detector_name_that_cannot_name_a_file(refused, name):
     said = refused("detectors", {name: {"kind": "april_gan"}})
     assert said.startswith("detectors: ") and repr(name) in said
+
+
+BAD_SCALES = [
+    ([0], "scales.0: Input should be greater than or equal to 1 (got 0)"),
+    ([-1, 2], "scales.0: Input should be greater than or equal to 1 (got -1)"),
+    ([10**9], "scales.0: Input should be less than or equal to"),
+    ([2, 2], "a scale stands there twice"),
+]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +202,25 @@ def test_a_detector_name_that_cannot_name_a_file(refused, name):
         ("evaluation.threshold", {"april_gan": float("inf")}, "threshold.april_gan: Input should be a finite number"),
         ("evaluation.threshold", {"april_gan": {"carpet": None}}, "april_gan.carpet: Input should be a valid number"),
         ("evaluation.threshold", {"april_gan": None}, "threshold.april_gan: Input should be a valid number (got None)"),
+        *(("detectors.mine", {"kind": "winclip", "scales": given}, said) for given, said in BAD_SCALES),
+        *(("detectors.mine", {"kind": "winclip", key: [given]}, f"{given!r} must contain {{}}")
+          for key in ("templates", "normal_states", "abnormal_states")
+          for given in ("{0.__class__}", "{0}", "{y}", "{} {y}", "{!r}", "{:>9}", "{", "{{}}", "}{}", "no brace")),
+        *(("detectors.mine", {"kind": kind, "seed": seed}, "detectors.mine.seed: Input should be ")
+          for kind in ("patchcore", "winclip") for seed in (10**30, 2**63, -1)),
+        *(("detectors.mine", {"kind": kind, "sigma": sigma}, ".sigma: Input should be ")
+          for kind in ("patchcore", "subspace") for sigma in (1e9, float("inf"), float("nan"))),
+        ("detectors.mine", {"kind": "patchcore", "resize": 10**9}, ".resize: Input should be less than"),
+        ("detectors.mine", {"kind": "patchcore", "dimensions": 10**9}, ".dimensions: Input should be less than"),
+        ("detectors.mine", {"kind": "april_gan", "size": 10**9}, ".size: Input should be less than"),
+        ("detectors.mine", {"kind": "external", "maps": "m", "offset": float("nan")}, ".offset: Input should be a f"),
+        ("detectors.mine", {"kind": "winclip", "temperature": float("inf")}, ".temperature: Input should be a finite"),
+        ("encoder.image_size", 10**9, "encoder.image_size: Input should be less than"),
+        ("encoder.adapt", {"seed": 10**30}, "encoder.adapt.seed: Input should be less than"),
+        ("prompts.openai.timeout", float("inf"), "prompts.openai.timeout: Input should be a finite number"),
+        ("dataset", {"kind": "folder", "root": "d", "mapping": {"a": {"good": {"images": "*"}, "types": {}}}},
+         "dataset.mapping.a.good.train: Field required"),
+        ("detectors.patchcore", {"kind": "patchcore", "coreset": 7}, "detectors.patchcore.coreset: Input should be"),
         ("evaluation.threshold", 0.5, "evaluation.threshold: Input should be a valid dictionary (got 0.5)"),
     ],
 )
@@ -209,6 +253,7 @@ def test_a_misplaced_key_is_not_repeated(refused, place, value):
         ("a: [\n", "not readable as YAML (line 2: "),
         ("a: 1\na: 2\n", 'not readable as YAML (line 2: found duplicate key "a")'),
         ("a: !!python/object:os.system x\n", "not readable as YAML (line 1: could not determine"),
+        ("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> x\n", "not readable as YAML (line 2: git's mark of a merge"),
         ("- 1\n", "expected sections such as 'dataset:', found list"),
         ("\n", "expected sections such as 'dataset:', found NoneType"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from nand_core.datasets.layout import mask_paths
 from nand_core.datasets.manifest import scan
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.errors import NandError
@@ -144,6 +145,38 @@ def test_empty_type_folder_is_refused_unless_ignored(root):
 def test_unknown_ignored_type(root):
     _refused(root, "ignore_types", "'threat'", "did you mean 'thread'", ignore_types=("threat",))
     assert len(_scan(root, classes=("wood",), ignore_types=("thread",))) == 4
+
+
+@pytest.mark.parametrize("other", ["000_mask_2", "000_mask2", "000_2_mask", "000-mask (2)", "000", "000.b"])
+def test_every_mask_of_an_image_is_taken(root, other):
+    first, second = "carpet/ground_truth/hole/000_mask.png", f"carpet/ground_truth/hole/{other}.png"
+    _touch(root, second)
+    (found,) = (mask for mask in _scan(root)["mask"] if "hole" in mask)
+    assert sorted(mask_paths(found)) == sorted([first, second])
+
+
+def test_a_mask_belongs_to_the_longest_name_and_one_of_no_image_is_said(root, caplog):
+    _touch(root, "carpet/test/hole/000_1.png", "carpet/ground_truth/hole/000_1_mask.png")
+    _touch(root, "carpet/ground_truth/hole/0001_mask.png")
+    with caplog.at_level(logging.WARNING):
+        masks = {mask for mask in _scan(root)["mask"] if "hole" in mask}
+    assert masks == {"carpet/ground_truth/hole/000_mask.png", "carpet/ground_truth/hole/000_1_mask.png"}
+    assert "masks of no image: carpet/ground_truth/hole/0001_mask.png" in caplog.text
+
+
+def test_names_that_differ_in_their_extension_are_shown_with_it(root):
+    _touch(root, "carpet/test/thread/000.jpg")
+    _refused(root, "'000.jpg' and '000.png' clash, their extension alone")
+
+
+def test_names_that_would_move_the_cursor_are_written_out(root):
+    _touch(root, "carpet/test/hole/a\x1b[31m\u202e.gif")
+    with pytest.raises(NandError) as caught:
+        _scan(root)
+    assert r"a\x1b[31m\u202e.gif" in str(caught.value) and str(caught.value).isprintable()
+    _remove(root, "carpet/test/hole/a\x1b[31m\u202e.gif")
+    (root / "wood").rename(root / "wo\x9bod")
+    _refused(root, r"'wo\x9bod'", "cannot be seen")
 
 
 def test_missing_masks_are_listed(root):

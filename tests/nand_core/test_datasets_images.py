@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from nand_core.datasets import images
-from nand_core.datasets.images import read_image, read_mask
+from nand_core.datasets.images import bits_for, mask_fault, measured, read_image, read_mask, read_masks
 from nand_core.errors import NandError
 
 SIZE = (6, 4)  # width, height
@@ -88,6 +88,49 @@ def test_sixteen_bit_rgb_keeps_the_high_byte(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(_png(np.array([[[65535, 0x1234, 0]]], ">u2")))
     assert _pixels(path)[0, 0].tolist() == [255, 0x12, 0]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_the_values_of_a_camera_of_fewer_bits_keep_their_range(tmp_path, bits):
+    white = 2**bits - 1
+    deep = np.linspace(0, white, 24).astype(np.uint16).reshape(SIZE[::-1])
+    path = _saved(Image.fromarray(deep), tmp_path / "a.png")
+    wanted = np.round(deep / white * 255)
+    assert np.abs(np.asarray(read_image(path, bits=bits))[..., 0] - wanted).max() <= 1
+    assert measured(path) == (SIZE, white) and bits_for(white) == bits and bits_for(white + 1) > bits
+    with pytest.raises(NandError, match=rf"a\.png: 16-bit values up to {white}, .*dataset\.bits, or bits={bits}"):
+        read_image(path, bits=None)
+    if bits > 8:
+        with pytest.raises(NandError, match=rf"a\.png: has the value {white}, 8 bits end at 255; correct dataset.bits"):
+            read_image(path, bits=8)
+
+
+@pytest.mark.parametrize("colour", [2, 4, 6])
+def test_every_channel_of_a_deep_colour_png_keeps_its_range(tmp_path, colour):
+    channels = {2: 3, 4: 2, 6: 4}[colour]
+    deep = np.random.default_rng(0).integers(0, 4096, (*SIZE[::-1], channels)).astype(">u2")
+    deep[0, 0] = 4095
+    path = tmp_path / "a.png"
+    path.write_bytes(_png(deep, colour))
+    seen = deep[..., :3] if channels > 2 else np.repeat(deep[..., :1], 3, axis=2)
+    assert measured(path) == (SIZE, 4095)
+    assert np.abs(np.asarray(read_image(path, bits=12)) - np.round(seen / 4095 * 255)).max() <= 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_channel_of_a_deep_colour_tiff_keeps_its_range(tmp_path, order):
+    deep = np.random.default_rng(0).integers(0, 4096, (*SIZE[::-1], 3)).astype(f"{order}u2")
+    path = tmp_path / "a.tif"
+    path.write_bytes(_colour_tiff(deep, order))
+    assert measured(path) == (SIZE, deep.max())
+    with path.open("rb") as file:
+        assert np.abs(np.asarray(read_image("b", file, 12)) - np.round(deep / 4095 * 255)).max() <= 1
+
+
+def test_eight_bits_have_no_peak_and_are_read_as_ever(tmp_path):
+    path = _saved(Image.fromarray(_gradient()), tmp_path / "a.png")
+    assert measured(path) == (SIZE, None)
+    assert np.array_equal(np.asarray(read_image(path, bits=None)), np.asarray(read_image(path)))
 
 
 @pytest.mark.parametrize("transparent", [False, True])
@@ -237,6 +280,32 @@ def test_mask_of_another_depth(tmp_path, mode):
     assert read_mask(_saved(picture, tmp_path / "m.png"), (2, 1)).tolist() == [[False, True]]
 
 
+@pytest.mark.parametrize("white", [1, 9, 255, 1023, 4095, 65535])
+def test_a_deep_mask_is_label_numbers_or_half_of_its_bits(tmp_path, white):
+    grey = np.array([[0, white]], np.uint16)
+    assert read_mask(_saved(Image.fromarray(grey), tmp_path / "m.png"), (2, 1)).tolist() == [[False, True]]
+
+
+def test_masks_of_one_image_hold_together(tmp_path):
+    paths = [_saved(Image.fromarray(np.array([one], np.uint8)), tmp_path / f"{i}.png")
+             for i, one in enumerate([[255, 0, 0], [0, 0, 255]])]  # fmt: skip
+    assert read_masks(paths, (3, 1)).tolist() == [[True, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (np.array([[0, 40]], np.uint8), "its largest value is 40, above 127 counts"),
+        (np.array([[0, 40]], np.uint16), "its largest value is 40, above 127 counts"),
+        (np.array([[0, 20000]], np.uint16), "its largest value is 20000, above 32767 counts"),
+        (np.zeros((1, 2), np.uint8), "it is black"),
+    ],
+)
+def test_a_mask_that_marks_nothing_says_why(tmp_path, values, why):
+    path = _saved(Image.fromarray(values), tmp_path / "m.png")
+    assert not read_mask(path, (2, 1)).any() and mask_fault(path, (2, 1)) == why
+
+
 def test_mask_of_another_size_names_both(tmp_path):
     path = _saved(Image.new("L", (5, 4)), tmp_path / "m.png")
     with pytest.raises(NandError, match=r"m\.png.*5 x 4.*6 x 4"):
@@ -249,10 +318,22 @@ def test_mask_in_the_sensors_frame_gets_a_hint(tmp_path):
         read_mask(path, (4, 6))
 
 
-def _png(values: np.ndarray) -> bytes:
-    """A 16-bit RGB PNG (Pillow cannot write one)."""
+def _colour_tiff(values: np.ndarray, order: str) -> bytes:
+    height, width, channels = values.shape
+    data, at = values.tobytes(), 8 + values.nbytes
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, at), (259, 4, 1, 1), (262, 4, 1, 2)]
+    tags += [(273, 4, 1, 8), (277, 4, 1, channels), (278, 4, 1, height), (279, 4, 1, len(data))]
+    entries = b"".join(struct.pack(f"{order}HHII", *tag) for tag in tags)
+    directory = struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
+    depths = struct.pack(f"{order}{channels}H", *[16] * channels)
+    begin = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, at + len(depths))
+    return begin + data + depths + directory
+
+
+def _png(values: np.ndarray, colour: int = 2) -> bytes:
+    """A 16-bit PNG of several channels, by default RGB (Pillow cannot write one)."""
     height, width, _ = values.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     return _png_frame(header, zlib.compress(b"".join(b"\0" + row.tobytes() for row in values)))
 
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
-from nand_core.datasets.manifest import build_manifest, check_images, digest_files, scan
+from nand_core.datasets.layout import mask_paths
+from nand_core.datasets.manifest import (
+    build_manifest,
+    check_images,
+    deep_bits,
+    digest_files,
+    duplicates,
+    scan,
+)
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.errors import NandError
 
@@ -132,3 +142,72 @@ def test_masks_without_a_defect_are_logged(root, caplog):
         build_manifest(SETTINGS, root)
     assert "carpet/ground_truth/hole/3_mask.png" in caplog.text
     assert "hole/2_mask.png" not in caplog.text
+
+
+def deep(path: Path, top: int, least: int = 0) -> None:
+    """A 16-bit image in the place of another, with values from ``least`` to ``top``."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+    Image.fromarray(np.linspace(least, top, width * height).astype(np.uint16).reshape(height, width)).save(path)
+
+
+def test_the_bits_of_a_camera_are_seen_over_the_whole_data_set(root, caplog):
+    for path in root.glob("carpet/t*/*/*.png"):
+        deep(path, 2851 if path.name == "3.png" else 900, 400)
+    with caplog.at_level(logging.WARNING):
+        frame = build_manifest(SETTINGS, root)
+    assert set(frame["bits"]) == {12} and "peak" not in frame and deep_bits(frame) == 12
+    assert "16 of 16 images have 16 bits; values up to 2851: 12 bits, dataset.bits" in caplog.text
+    told = build_manifest(SETTINGS.model_copy(update={"bits": 14}), root)
+    assert deep_bits(told) == 14
+    with pytest.raises(NandError, match=r"3\.png: has the value 2851, 10 bits end at 1023; correct dataset\.bits"):
+        build_manifest(SETTINGS.model_copy(update={"bits": 10}), root)
+
+
+def test_bits_are_said_of_16_bit_images_alone_and_a_class_with_fewer_is_named(root, caplog):
+    for settings in (SETTINGS, SETTINGS.model_copy(update={"bits": 12})):
+        assert deep_bits(build_manifest(settings, root)) is None
+    shutil.copytree(root / "carpet", root / "wood")
+    deep(root / "carpet/train/good/0.png", 40000)
+    deep(root / "wood/train/good/0.png", 4000)
+    with caplog.at_level(logging.WARNING):
+        frame = build_manifest(SETTINGS, root).set_index("path")
+    assert frame["bits"].value_counts().to_dict() == {8: 30, 16: 2} and deep_bits(frame) == 16
+    assert "class wood: its 16-bit values end at 4000, which 12 bits hold" in caplog.text
+
+
+@pytest.mark.parametrize("bits", [7, 17, 12.5])
+def test_bits_out_of_range_are_refused(bits):
+    with pytest.raises(ValidationError):
+        DatasetSettings(root="x", bits=bits)
+
+
+def test_masks_that_mark_nothing_say_why_and_several_hold_together(root, caplog):
+    masks = root / "carpet/ground_truth/hole"
+    Image.new("L", (9, 5), 40).save(masks / "3_mask.png")
+    Image.new("L", (9, 5), 0).save(masks / "2_mask.png")
+    Image.new("L", (9, 5), 255).save(masks / "2_mask_2.png")
+    with caplog.at_level(logging.WARNING):
+        frame = build_manifest(SETTINGS, root).set_index("path")
+    assert "hole/3_mask.png (its largest value is 40, above 127 counts)" in caplog.text
+    assert "hole/2_mask" not in caplog.text
+    names, digests = (mask_paths(str(frame.loc["carpet/test/hole/2.png", key])) for key in ("mask", "mask_sha256"))
+    assert digests == [hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names]
+    assert len(set(digests)) == 2
+
+
+def test_identical_images_in_training_and_test_and_in_good_and_defect_are_named(root):
+    def same(one: str, other: str) -> None:
+        (root / "carpet" / other).write_bytes((root / "carpet" / one).read_bytes())
+
+    same("train/good/1.png", "train/good/2.png")
+    same("test/good/2.png", "test/good/3.png")
+    assert duplicates(digest_files(scan(SETTINGS, root), root)) == [], "the same twice is no contradiction"
+    same("train/good/0.png", "test/good/0.png")
+    same("test/good/1.png", "test/hole/1.png")
+    same("test/cut/0.png", "test/hole/0.png")
+    assert duplicates(digest_files(scan(SETTINGS, root), root)) == [
+        "identical images in carpet: cut and carpet: hole: carpet/test/cut/0.png = carpet/test/hole/0.png",
+        "identical images in carpet: good and carpet: hole: carpet/test/good/1.png = carpet/test/hole/1.png",
+        "identical images in carpet: good and carpet: train: carpet/test/good/0.png = carpet/train/good/0.png",
+    ]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 from oracle_data import Batch
 from PIL import Image
 
+from nand_core.artifacts.maps import MapFile
 from nand_core.artifacts.store import sha256_file
 from nand_core.detectors.base import Context
 from nand_core.detectors.build import build_detector, detector_digest
@@ -175,3 +180,114 @@ def test_files_that_are_no_archive(tmp_path):
     np.savez(path, ids=np.array(["a.png"], dtype=object), maps=np.zeros((1, 2, 2)))
     with pytest.raises(NandError, match="not a file of maps"):
         saved.maps(Batch([], ["a.png"]))
+
+
+def npy(array, **header) -> bytes:
+    """The bytes of a .npy, whose header may say something else."""
+    buffer = io.BytesIO()
+    said = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape, **header}
+    np.lib.format.write_array_header_1_0(buffer, said)
+    return buffer.getvalue() + array.tobytes()
+
+
+def archived(path, method=zipfile.ZIP_STORED, **members):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return path
+
+
+MAPS, NAMES = np.ones((2, 3, 4), np.float32), np.array(["a.png", "b.png"])
+HUGE = (2, 10**9, 10**9)
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (npy(np.full((2, 3, 4), "1.0")), "holds <U3"),
+        (npy(np.full((2, 3, 4), b"1.0")), r"holds \|S3"),
+        (npy(MAPS.astype(complex)), "holds complex128"),
+        (npy(MAPS.astype(bool)), "holds bool"),
+        (npy(MAPS.astype("M8[s]")), "holds datetime64"),
+        (npy(np.zeros((2, 3, 4), "f4,f4")), "holds "),
+        (npy(MAPS[:, :, :0]), r"shape \(2, 3, 0\)"),
+        (npy(MAPS[:, :0]), r"shape \(2, 0, 4\)"),
+        (npy(MAPS[0]), r"shape \(3, 4\)"),
+        (npy(MAPS, shape=HUGE), "maps: float32 of shape .* needs 8000000000000000000 bytes, it has 96"),
+        (npy(MAPS, shape=(2, -3, -4)), "maps: shape"),
+        (npy(MAPS, shape=(2, 3)), "needs 24 bytes, it has 96"),
+        (npy(MAPS, descr="|O"), "Python objects"),
+        (npy(MAPS)[:100], "maps: "),
+        (npy(MAPS)[:-1], "needs 96 bytes, it has 95"),
+        (npy(MAPS).replace(b"\x01\x00", b"\x09\x00", 1), "version 9.0"),
+        (b"", "maps: empty"),
+        (b"x" * 200, "maps: "),
+    ],
+)
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_array_that_is_no_maps_is_refused_before_it_is_allocated(tmp_path, maps, message, method):
+    path = archived(tmp_path / "bottle.npz", method, maps=maps, ids=npy(NAMES))
+    with pytest.raises(NandError, match=f"{path}: .*{message}") as caught:
+        digest(path, NAMES.tolist())
+    assert "\n" not in str(caught.value)
+    if method == zipfile.ZIP_STORED:
+        with pytest.raises(NandError, match=f"{path}: .*{message}"):
+            MapFile(path)
+
+
+def damaged(content: bytes) -> dict[str, bytes]:
+    """An archive as disks, copies and programs leave it behind."""
+    flipped = bytearray(content)
+    flipped[content.index(b"\x93NUMPY") + 130] ^= 1
+    method, size = bytearray(content), bytearray(content)
+    for at in (content.index(b"PK\x03\x04") + 8, content.index(b"PK\x01\x02") + 10):
+        struct.pack_into("<H", method, at, 97)
+    struct.pack_into("<I", size, content.index(b"PK\x01\x02") + 24, 2**31)
+    return {
+        "half": content[: len(content) // 2],
+        "end": content[:-30],
+        "flipped": bytes(flipped),
+        "compression": bytes(method),
+        "size": bytes(size),
+        "npy": npy(MAPS),
+        "empty": b"",
+    }
+
+
+@pytest.mark.parametrize("form", damaged(b"\x93NUMPY" + b"PK\x03\x04PK\x01\x02" + b" " * 200))
+def test_a_damaged_archive_is_one_line(tmp_path, form):
+    path = archived(tmp_path / "bottle.npz", maps=npy(MAPS), ids=npy(NAMES))
+    path.write_bytes(damaged(path.read_bytes())[form])
+    with pytest.raises(NandError, match=f"{path}: not a file of maps") as caught:
+        digest(path, NAMES.tolist())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_array_is_named(tmp_path):
+    path = archived(tmp_path / "bottle.npz", ids=npy(NAMES))
+    with pytest.raises(NandError, match="has no array 'maps'"):
+        digest(path, NAMES.tolist())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (npy(np.ones((3, 4)), shape=(10**9, 10**9)), "needs 8000000000000000000 bytes"),
+        (npy(np.ones((3, 4), complex)), "holds complex128"),
+        (npy(np.ones((3, 0))), r"shape \(3, 0\)"),
+        (b"PK\x03\x04" + b" " * 99, "not a readable map"),
+    ],
+)
+def test_a_npy_is_checked_before_it_is_allocated(tmp_path, content, message):
+    path = tmp_path / "bottle/test/crack/000.npy"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(NandError, match=f"{path}: .*{message}"):
+        detector(tmp_path).maps(Batch([], IDS[:1]))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_of_other_orders_are_read(tmp_path, save):
+    maps = np.asfortranarray(np.arange(24, dtype=">f8").reshape(2, 3, 4))
+    save(tmp_path / "bottle.npz", maps=maps, ids=NAMES)
+    assert np.array_equal(detector(tmp_path / "bottle.npz").maps(Batch([], NAMES.tolist())).numpy(), maps)

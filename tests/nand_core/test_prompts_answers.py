@@ -10,8 +10,9 @@ import pytest
 from prompts_server import GOOD, SECRET, Reply, ask, drip, endless, fails, good, message, settings
 
 from nand_core.prompts import instruction
-from nand_core.prompts.generate import foreign_names, generate_phrases, phrases_in
-from nand_core.prompts.openai_client import Answer
+from nand_core.prompts.answers import phrases_in
+from nand_core.prompts.clean import usable
+from nand_core.prompts.generate import foreign_names, generate_phrases
 from nand_core.prompts.provide import make_prompts
 from nand_core.prompts.settings import PromptSettings
 
@@ -103,7 +104,6 @@ def test_an_answer_that_drips_is_a_timeout(llm, delays):
         (message('{"phrases": "thread"}'), "thread"),
         (message('{"phrases": [1, null, {"a": 2}]}'), "null"),
         (message('{"words": ["loose thread"]}'), "words"),
-        (message('["loose thread"]'), "loose thread"),
     ],
 )
 def test_an_answer_of_another_shape_is_asked_for_again_and_then_shown(llm, body, shown):
@@ -202,6 +202,44 @@ def test_own_words_are_never_foreign():
     assert not pattern.search("cracked tile")
 
 
-def test_phrases_are_found_behind_a_models_thoughts():
-    content = '<think>Hm.</think> {"phrases": ["a", 1, "b"]}'
-    assert phrases_in(Answer(content, None, "", None)) == ["a", "b"]
+JSON = json.dumps({"phrases": GOOD})
+DRAFT = '{"phrases": ["first phrase", "second phrase"]}'
+LINES = [f"{number}. {phrase}" for number, phrase in enumerate(GOOD, start=1)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"<think>Hm, {DRAFT} or [\"thread\"]?</think>\n{JSON}",
+        f"The user wants {{JSON}} such as {DRAFT}.\n</think>\n\n{JSON}",
+        f'The form is {DRAFT}. A 5" thread [see above] is {{odd}}. So: {JSON}',
+        f"{JSON}\nI kept to the form {{...}} [as asked].",
+        JSON + JSON,
+        f"{JSON}\n\n```json\n{JSON}\n```",
+        json.dumps(GOOD),
+        f"Sure!\n```json\n{json.dumps(GOOD, indent=2)}\n```",
+        JSON.replace("]}", ",]}"),
+        JSON.replace("]}", ",\n ],\n}"),
+        json.dumps({"answer": {"phrases": GOOD}}),
+        json.dumps({"phrases": [{"phrase": one} for one in GOOD]}),
+        "\n".join(LINES),
+        "Here they are:\n\n" + "\n".join(line.replace(".", ")", 1) for line in LINES) + "\n\nShall I go on?",
+        "\n".join(f"- {one}" for one in GOOD),
+        "\n".join(f"* **{one}**" for one in GOOD),
+        "\n".join(f"{number}. **{one}**: as seen from above" for number, one in enumerate(GOOD, start=1)),
+        "\n".join(f"{number}. `{one}`" for number, one in enumerate(GOOD, start=1)),
+        f"<think>\n1. read it\n2. answer\n</think>\n{json.dumps([f'**{one}**' for one in GOOD])}",
+    ],
+)
+def test_phrases_are_read_however_a_model_writes_them_down(content):
+    assert usable(phrases_in(content)) == usable(GOOD)
+
+
+@pytest.mark.parametrize("content", ["", "[" * 100_000, '{"a":' * 100_000, "<think>[1, 2]", "1. only one", "{}", "[]"])
+def test_what_is_no_list_of_phrases_gives_none(content):
+    assert phrases_in(content) == []
+
+
+def test_an_answer_in_parts_is_their_text(llm):
+    parts = [{"type": "text", "text": part} for part in (JSON[:30], JSON[30:])]
+    assert len(ask(llm, Reply(message(parts))).phrases) == 4

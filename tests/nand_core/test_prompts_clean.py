@@ -18,6 +18,10 @@ from nand_core.prompts.clean import checked_phrases, clean, fault, usable
         ("glue_strip on tile", "glue strip on tile"),
         ("3 holes in the wood", "3 holes in the wood"),
         ("a", "a"),
+        ("**Loop**", "loop"),
+        ("1. **\"loose thread\"**.", "loose thread"),
+        ("***", "***"),
+        ("2 * 3 holes", "2 * 3 holes"),
         ("\uff4fil spot", "oil spot"),
     ],
 )

@@ -18,12 +18,13 @@ from prefect.serializers import PickleSerializer
 from nand_core.artifacts.store import Record, Store
 from nand_core.decision import Claimed
 from nand_core.protocol import EvaluationSettings
-from nand_core.settings import Rule
+from nand_core.settings import ExampleSettings, Rule
 from tasks import code
 from tasks.cache import ContentKey, Spec, item_key
 from tasks.code import code_digest
 from tasks.evaluate import EvaluateSpec
-from tasks.image_features import EncodeSpec
+from tasks.examples import GoodSpec
+from tasks.image_features import EncodeSpec, Shard
 from tasks.prompts import PromptSpec
 from tasks.records import StoreRecords
 from tasks.scores import BaseScoreSpec, ScoreSpec
@@ -36,7 +37,7 @@ def record(digit: str) -> Record:
 SPECS = {
     EncodeSpec: (
         {"images": ("a" * 64,), "paths": ("a.png",), "encoder": {"model": "embedded"}},
-        {"images": ("b" * 64,), "paths": ("b.png",), "encoder": {"model": "other"}},
+        {"images": ("b" * 64,), "paths": ("b.png",), "encoder": {"model": "other"}, "bits": 12},
     ),
     PromptSpec: (
         {"class_name": "carpet", "group": "thread", "determines": {"phrases": 8}, "known": {"carpet": ("thread",)}},
@@ -198,3 +199,12 @@ def test_what_prefect_writes_leaves_the_record_as_it_is(store):
     before = (store.records / KEY).read_bytes()
     ResultStore(result_storage=StoreRecords(store=store)).write({"other": 1}, key=KEY)
     assert (store.records / KEY).read_bytes() == before
+
+
+def test_bits_are_part_of_a_key_where_there_are_some():
+    values = {"images": ("a" * 64,), "paths": ("a.png",), "encoder": {}}
+    plain, deep = EncodeSpec(**values), EncodeSpec(**values, bits=12)
+    assert "bits" not in plain.key() and deep.key() == {**plain.key(), "bits": 12}
+    shards = [GoodSpec(class_name="a", shards=(Shard(ids=("a",), images=("b",), bits=bits),), encoder={},
+                       settings=ExampleSettings()).key()["shards"][0] for bits in (None, 12)]  # fmt: skip
+    assert "bits" not in shards[0] and shards[1] == {**shards[0], "bits": 12}

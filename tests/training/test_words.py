@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nand_core.errors import NandError
-from nand_core.vlm.words import WordTokenizer, stem
+from nand_core.vlm.tokenizers import understood
+from nand_core.vlm.words import WordTokenizer, split_words, stem
 
 VOCABULARY = ["a", "carpet", "hol", "scratch", "thread", "with"]
 
@@ -50,6 +51,24 @@ def test_end_token_is_the_one_highest_id(text: str):
 def test_unknown_words_are_named_once():
     tokenizer = WordTokenizer(VOCABULARY, 8)
     assert tokenizer.unknown("a Gribble carpet with a gribble and threads") == ["gribble", "and"]
+
+
+def test_words_of_any_script_are_words():
+    tokenizer = WordTokenizer(VOCABULARY, 8)
+    text = "Riß, царапина; 缺陷 ξύσιμο खरोंच na\u00efve l'éclat thread_3"
+    words = ["riß", "царапина", "缺陷", "ξύσιμο", "खरोंच", "naïve", "l", "éclat", "thread"]
+    assert split_words(text) == words and tokenizer.unknown(text) == words[:-1]
+    assert tokenizer("riß")[0, 0] == 1 and tokenizer("царапина 缺陷").tolist()[0][:3] == [1, 1, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [("царапина", False), ("缺陷", False), ("Riß on the carpet", False), ("a gribble, with carpets", False),
+     ("gribble hole", True), ("scratches", True), ("carpet", True)],
+)  # fmt: skip
+def test_what_is_understood_says_more_than_the_class(text, known):
+    assert understood(WordTokenizer(VOCABULARY, 8), "carpet", [text]) is known
+    assert understood(lambda _: torch.zeros(1, 8), "carpet", [text]), "byte pairs read anything"
 
 
 def test_load(tmp_path):
