@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from flows.consent import STATUS, ConsentNeeded
-from flows.processes import sigterm_raises
+from flows.processes import end_after, sigterm_raises, stops_soon
+from flows.record import dvc_above
 from nand_core.artifacts.disk import require_room
 from nand_core.config import load_params
 from nand_core.errors import NandError
@@ -70,6 +71,14 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [ARGUMENT ...]", file=sys.stderr)
         return 2
     name, *rest = arguments
+    stopped = f"{name}: stopped; finished items are kept, the same command goes on from there"
+    if dvc := dvc_above():
+        end_after(dvc)
+    with stops_soon(stopped):
+        return _run(name, rest, stopped)
+
+
+def _run(name: str, rest: list[str], stopped: str) -> int:
     try:
         require_room(Path(".nand"))  # Prefect makes its home in it (prefect.toml), but no parent of it
         settings = load_params(Path("params.yaml")).run
@@ -98,7 +107,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit) as stop:
-        print(f"{name}: stopped; finished items are kept, the same command goes on from there", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         return stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
     return 0
 

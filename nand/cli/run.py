@@ -15,7 +15,7 @@ from rich.console import Console
 from flows.processes import run_tree
 from nand.cli.console import one_line, table_of
 from nand.project.place import PARAMS, STATE, require_project
-from nand.project.run import complete_record, running
+from nand.project.run import complete_record, dvc, running
 from nand.project.stages import declared_stages
 from nand_core.errors import NandError
 
@@ -43,7 +43,7 @@ def repro(context: typer.Context) -> None:
             _validate(PARAMS)  # its imports take seconds, while the server starts
             stages = declared_stages()
             print(f"Prefect: {environment['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
-            code = run_tree([sys.executable, "-m", "dvc", "repro", *context.args], environment)
+            code = run_tree(dvc("repro", *context.args), environment)
             complete_record(run, stages)
     except (KeyboardInterrupt, SystemExit) as error:
         print("stopped; finished items are kept, 'nand repro' goes on from there", file=sys.stderr)

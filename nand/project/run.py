@@ -47,6 +47,11 @@ def run_environment(run: str) -> dict[str, str]:
     return within_reach(STATE, {**os.environ, "NAND_RUN_ID": run, "DO_NOT_TRACK": "1", "PATH": path})
 
 
+def dvc(*arguments: str) -> list[str]:
+    """A command of dvc; where another dvc is at work in this checkout it waits."""
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+
+
 def complete_record(run: str, stages: Sequence[str]) -> None:
     """Stages that there was no reason to run stand in the record with nothing executed."""
     path = STATE / "last_run.json"
