@@ -22,6 +22,7 @@ from flows.inbox.folder import Folder, below_checkout
 from flows.inbox.judge import Held, Judge
 from flows.inbox.recorded import check_recorded
 from flows.inbox.rounds import Rounds
+from flows.parameters import Seconds
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run, hold_store
 from flows.scope import texts
 from flows.suppression import question
@@ -40,7 +41,7 @@ MOST = 32
 
 @flow(name="inspect")
 def inspection(
-    folder: str = "inspection", detector: str = "", params: str = "params.yaml", settle: float = 5.0
+    folder: str = "inspection", detector: str = "", params: str = "params.yaml", settle: Seconds = 5.0
 ) -> dict[str, int]:
     """Give every image of ``<folder>/inbox/<class>/`` a row and an overlay, until none is left that is complete.
 

@@ -19,3 +19,5 @@ Address = Annotated[str, Field(pattern="^(https?://|$)")]
 """Of a page; may be empty."""
 
 Hours = Annotated[float, Field(gt=0, le=168)]
+
+Seconds = Annotated[float, Field(ge=0, le=3600)]

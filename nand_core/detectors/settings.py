@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nand_core.prompts.templates import NORMAL_STATES
-from nand_core.settings import Combine, Settings
+from nand_core.settings import MOST_FLOAT, Block, Combine, Seed, Settings, Side
 from nand_core.vlm.settings import EncoderSettings
 
 WINCLIP_ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
@@ -50,7 +50,7 @@ class AprilGanSettings(Settings):
 
     kind: Literal["april_gan"] = "april_gan"
     combine: Combine = "sum"
-    size: int | None = Field(None, gt=0)
+    size: Side | None = None
     score: Literal["map", "class_token"] = "map"
 
 
@@ -76,10 +76,10 @@ class PatchSettings(Settings):
     backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+|open_clip:.+)$")
     weights: str | None = None
     sha256: str | None = None
-    layers: tuple[int | str, ...] | None = Field(None, min_length=1)
-    resize: int = Field(256, gt=0)
-    crop: int | None = Field(224, gt=0)
-    sigma: float = Field(4.0, ge=0)
+    layers: tuple[Block | str, ...] | None = Field(None, min_length=1)
+    resize: Side = 256
+    crop: Side | None = 224
+    sigma: float = Field(4.0, ge=0, le=256)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
     @model_validator(mode="after")
@@ -134,10 +134,10 @@ class PatchCoreSettings(PatchSettings):
 
     kind: Literal["patchcore"] = "patchcore"
     variant: Literal["published", "anomalib"] = "anomalib"
-    dimensions: int = Field(1024, gt=0)
+    dimensions: int = Field(1024, gt=0, le=1 << 16)
     coreset: float = Field(0.1, gt=0, le=1)
     distance: Literal["l2", "squared"] = "l2"
-    seed: int = 0
+    seed: Seed = 0
 
 
 class SubspaceSettings(PatchSettings):
@@ -165,13 +165,13 @@ class WinCLIPSettings(Settings):
     """
 
     kind: Literal["winclip"] = "winclip"
-    shots: int = Field(0, ge=0)
-    scales: tuple[int, ...] = Field((2, 3), min_length=1)
-    temperature: float = Field(0.07, gt=0)
+    shots: int = Field(0, ge=0, le=1000)
+    scales: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field((2, 3), min_length=1)
+    temperature: float = Field(0.07, gt=0, le=100)
     normal_states: tuple[str, ...] = Field(NORMAL_STATES, min_length=1)
     abnormal_states: tuple[str, ...] = Field(WINCLIP_ABNORMAL, min_length=1)
     templates: tuple[str, ...] = Field(WINCLIP_TEMPLATES, min_length=1)
-    seed: int = 0
+    seed: Seed = 0
     encoder: EncoderSettings | None = None
 
 
@@ -187,7 +187,7 @@ class ExternalSettings(Settings):
 
     kind: Literal["external"] = "external"
     maps: str
-    offset: float = 0.0
+    offset: float = Field(0.0, ge=-MOST_FLOAT, le=MOST_FLOAT)
 
 
 class PluginSettings(Settings):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from nand_core.settings import Settings
+from nand_core.settings import Block, Seed, Settings, Side
 
 EMBEDDED = Path(__file__).parent / "embedded"
 IMAGENET = Path(__file__).parent / "imagenet"
@@ -29,7 +29,7 @@ class AdaptSettings(Settings):
 
     pictures: int = Field(2400, ge=1, le=100_000)
     steps: int = Field(1500, ge=1, le=100_000)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class EncoderSettings(Settings):
@@ -57,12 +57,12 @@ class EncoderSettings(Settings):
     pretrained: str | None = None
     linear_layers: str | None = None
     sha256: dict[FileKey, str] = Field(default_factory=dict)
-    image_size: int | None = Field(None, gt=0)
-    layers: tuple[int, ...] | None = None
-    logit_scale: float | None = Field(None, gt=0)
+    image_size: Side | None = None
+    layers: tuple[Block, ...] | None = None
+    logit_scale: float | None = Field(None, gt=0, le=10_000)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    batch_size: int = Field(16, gt=0)
+    batch_size: int = Field(16, gt=0, le=4096)
     adapt: AdaptSettings | None = None
 
     @field_validator("layers")
