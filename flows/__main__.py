@@ -7,12 +7,12 @@ import importlib
 import logging
 import os
 import sys
-import time
 from pathlib import Path
 
 from flows.consent import STATUS, ConsentNeeded
 from flows.processes import end_after, sigterm_raises, stops_soon
-from flows.record import dvc_above
+from flows.record import RUN_ID, dvc_above
+from flows.server import GIVEN, STARTING, wait_for_server
 from nand_core.artifacts.disk import require_room
 from nand_core.config import load_params
 from nand_core.errors import NandError
@@ -33,7 +33,6 @@ STAGES = (
     "inspection",
     "pipeline",
 )
-SERVER_PATIENCE = 180.0
 
 
 class _OneLine(logging.Filter):
@@ -42,27 +41,6 @@ class _OneLine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         return not isinstance(error, NandError)
-
-
-def wait_for_server(url: str) -> None:
-    """Wait until the Prefect server at ``url`` answers.
-
-    Raises
-    ------
-    NandError
-        When it does not within three minutes.
-    """
-    import httpx
-
-    end = time.monotonic() + SERVER_PATIENCE
-    while time.monotonic() < end:
-        try:
-            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise NandError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset the variable")
 
 
 def main(arguments: list[str]) -> int:
@@ -89,7 +67,8 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
 
         stage = getattr(importlib.import_module(f"flows.{name}"), name)  # takes seconds, in which the server starts
         if url := os.environ.get("PREFECT_API_URL"):
-            wait_for_server(url)
+            # nand has just started one, or has asked it already
+            wait_for_server(url, STARTING if os.environ.get(RUN_ID) else GIVEN)
         for logger in ("prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(logger).addFilter(_OneLine())
         # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.

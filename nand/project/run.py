@@ -38,7 +38,9 @@ def running(run: str) -> Iterator[dict[str, str]]:
     ):
         mend(STATE)
         settle()
-        yield {**environment, "PREFECT_API_URL": url}
+        # A page that is gone with this run is not worth a link for each of its stages.
+        own = {} if "PREFECT_API_URL" in environment else {"PREFECT_UI_URL": ""}
+        yield {**environment, **own, "PREFECT_API_URL": url}
 
 
 def run_environment(run: str) -> dict[str, str]:

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from benchmarks.scratch import PARAMS, Scratch, executed
-from flows.__main__ import wait_for_server
 from flows.processes import end_tree
+from flows.server import wait_for_server
 from nand.project.server import local_server
 
 

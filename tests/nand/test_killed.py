@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from http_server import answering, prefect
 
 from benchmarks.scratch import offline_environment
 
@@ -30,26 +30,10 @@ stages:
 """
 
 
-class Healthy(BaseHTTPRequestHandler):
-    """As much of a Prefect server as is asked before a stage runs."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(b"true" if self.path == "/api/health" else b'"3"')
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-
 @pytest.fixture
-def environment():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield offline_environment() | {"PREFECT_API_URL": f"http://127.0.0.1:{server.server_port}/api"}
-    server.shutdown()
-    server.server_close()
+def environment() -> Iterator[dict[str, str]]:
+    with answering(prefect) as url:
+        yield offline_environment() | {"PREFECT_API_URL": f"{url}/api"}
 
 
 @pytest.fixture
