@@ -7,21 +7,26 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Answer = tuple[int, str, bytes]
+Answer = tuple[int, str | dict[str, str], bytes]
+"""Status, content type or all headers, and body; one that is shorter than its Content-Length breaks off."""
 
 
 @contextmanager
 def answering(answer: Callable[[str, Mapping[str, str]], Answer]) -> Iterator[str]:
-    """Its address; ``answer`` makes status, content type and body of a path and the request's headers."""
+    """Its address; ``answer`` makes an Answer of a path and the request's headers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, kind, body = answer(self.path, self.headers)
+            headers = {"Content-Type": kind} if isinstance(kind, str) else kind
             self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None:
             """Keep quiet."""
