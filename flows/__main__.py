@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from flows.consent import STATUS, ConsentNeeded
+from flows.mistakes import in_one_line
 from flows.processes import end_after, sigterm_raises, stops_soon
 from flows.record import RUN_ID, dvc_above
 from flows.server import GIVEN, STARTING, wait_for_server
@@ -39,8 +40,7 @@ class _OneLine(logging.Filter):
     """Shows a user's mistake without a traceback; ``main`` prints it as the last line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, NandError)
+        return not (record.exc_info and in_one_line(record.exc_info[1]))
 
 
 def main(arguments: list[str]) -> int:
@@ -76,14 +76,17 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
         # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
         with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             try:
-                stage.with_options(task_runner=task_runner(settings))(*rest)
+                called = " ".join([name, *rest])
+                stage.with_options(task_runner=task_runner(settings), flow_run_name=lambda: called)(*rest)
             except (ParameterBindError, ParameterTypeError) as error:
                 raise NandError(f"{name}: {error}") from error
     except ConsentNeeded as needed:
         print(f"{name}: {needed}", flush=True)
         return STATUS
-    except NandError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (NandError, FileNotFoundError) as error:
+        if not (mistake := in_one_line(error)):
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit) as stop:
         print(stopped, file=sys.stderr)

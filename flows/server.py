@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 VARIABLE = "PREFECT_API_URL"
 STARTING = 180.0
 """Seconds that a server which has just been started may take."""
-GIVEN = 5.0
+GIVEN = 10.0
 """Seconds for one that is said to be there."""
+SILENT = 2.0
 
 
 def wait_for_server(url: str, patience: float = STARTING) -> None:
@@ -33,7 +34,7 @@ def wait_for_server(url: str, patience: float = STARTING) -> None:
 
     if not _is_address(url):
         raise NandError(f"{VARIABLE}: {url!r} is no address; write one such as http://127.0.0.1:4200/api")
-    end, url = time.monotonic() + patience, url.rstrip("/")
+    begun, told, url = time.monotonic(), False, url.rstrip("/")
     while True:
         try:
             answer = _ask(f"{url}/health", patience)
@@ -41,7 +42,10 @@ def wait_for_server(url: str, patience: float = STARTING) -> None:
                 return _checked(url, answer)
         except httpx.HTTPError:
             pass
-        if time.monotonic() >= end:
+        if not told and time.monotonic() > begun + SILENT:
+            print(f"waiting for the Prefect server at {url}", flush=True)
+            told = True
+        if time.monotonic() >= begun + patience:
             raise NandError(f"{VARIABLE}: no Prefect server answers at {url}; start it, or unset the variable")
         time.sleep(0.2)
 

@@ -183,6 +183,7 @@ def _looked_at(
 ) -> tuple[Change | None, bool]:
     """The change as :func:`_checked`, and whether the results are those of the settings as they stand."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    print("looking at what the results were made from", flush=True)
     with supervised(dvc("status", "--json"), environment, text=True, **pipes) as asked:
         change = _checked(class_name, plan)  # while dvc looks
         answer, said = asked.communicate()
@@ -223,6 +224,7 @@ def data_groups(params: Params) -> Groups | None:
 def _flow(environment: Mapping[str, str], *arguments: str) -> int:
     # Its own lines are enough: who waits for seconds need not read what Prefect calls the run.
     quiet = {**environment, "PREFECT_LOGGING_LEVEL": "WARNING"}
+    print("computing what the change does", flush=True)
     return run_tree([sys.executable, "-m", "flows", *arguments], quiet)
 
 

@@ -11,11 +11,15 @@ from pathlib import Path
 
 from flows.checkout import mend, one_run
 from flows.processes import sigterm_raises
+from flows.record import FILE, read_run
 from nand.project.log import settle
 from nand.project.place import STATE, require_project
 from nand.project.server import local_server
 from nand_core.artifacts.disk import refusals, replacing, require_room
 from nand_core.artifacts.remote import within_reach
+
+IMAGE_FEATURES = "image_features"
+"""Stands among the stages of a record: the images that they have encoded."""
 
 
 @contextmanager
@@ -56,11 +60,10 @@ def dvc(*arguments: str) -> list[str]:
 
 def complete_record(run: str, stages: Sequence[str]) -> None:
     """Stages that there was no reason to run stand in the record with nothing executed."""
-    path = STATE / "last_run.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = read_run(STATE)
     ran = found["stages"] if found.get("run") == run else {}
     nothing = {"items": 0, "executed": 0, "cached": 0, "seconds": 0.0}
-    names = [*stages, *(name for name in (*ran, "image_features") if name not in stages)]
+    names = [*stages, *(name for name in (*ran, IMAGE_FEATURES) if name not in stages)]
     record = {"run": run, "stages": {name: ran.get(name, nothing) for name in dict.fromkeys(names)}}
-    with replacing(path) as temporary:
+    with replacing(STATE / FILE) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
