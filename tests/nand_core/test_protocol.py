@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from importlib import resources
 
 import numpy as np
@@ -296,14 +295,3 @@ def test_a_detectors_mean_weighs_classes_not_groups():
 def test_settings_are_validated(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         EvaluationSettings(**bad)
-
-
-def test_the_bootstraps_memory_does_not_grow_with_its_draws():
-    labels, scores = np.arange(2000) % 2, np.random.default_rng(0).random((2, 2000))
-    peaks = []
-    for draws in (1048, 10480):  # one block of draws, and ten
-        tracemalloc.start()
-        gain_interval(labels, *scores, draws=draws)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0]
