@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scratch import PARAMS, Scratch
-from flows.__main__ import wait_for_server
+from flows.server import wait_for_server
 from nand.project.server import local_server
 
 STAGES = (

@@ -7,10 +7,13 @@ import importlib
 import logging
 import os
 import sys
-import time
 from pathlib import Path
 
 from flows.consent import STATUS, ConsentNeeded
+from flows.mistakes import in_one_line
+from flows.processes import end_after, sigterm_raises, stops_soon
+from flows.record import RUN_ID, dvc_above
+from flows.server import GIVEN, STARTING, wait_for_server
 from flows.warm import PREFECT, handed_over, load, serve
 from nand_core.errors import NandError
 
@@ -32,37 +35,13 @@ STAGES = (
 )
 QUIET = ("normality", "trial")
 """Who waits for seconds (``nand add``) need not read what Prefect calls the run."""
-SERVER_PATIENCE = 180.0
 
 
 class _OneLine(logging.Filter):
     """Shows a user's mistake without a traceback; ``main`` prints it as the last line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, NandError)
-
-
-def wait_for_server(url: str) -> None:
-    """Wait until the Prefect server at ``url`` answers.
-
-    Raises
-    ------
-    NandError
-        When it does not within three minutes.
-    """
-    import httpx
-
-    end = time.monotonic() + SERVER_PATIENCE
-    with httpx.Client(timeout=5, trust_env=False) as client:  # one: each reads the certificates
-        while time.monotonic() < end:
-            try:
-                if client.get(f"{url}/health").is_success:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.2)
-    raise NandError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset the variable")
+        return not (record.exc_info and in_one_line(record.exc_info[1]))
 
 
 def main(arguments: list[str]) -> int:
@@ -71,8 +50,13 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [ARGUMENT ...]", file=sys.stderr)
         return 2
     name, *rest = arguments
+    stopped = f"{name}: stopped; finished items are kept, the same command goes on from there"
+    with stops_soon(stopped):
+        return _run(name, rest, stopped)
+
+
+def _run(name: str, rest: list[str], stopped: str) -> int:
     try:
-        from flows.processes import sigterm_raises
         from nand_core.artifacts.disk import require_room
         from nand_core.config import load_params
 
@@ -86,7 +70,8 @@ def main(arguments: list[str]) -> int:
 
         stage = getattr(importlib.import_module(f"flows.{name}"), name)
         if url := os.environ.get("PREFECT_API_URL"):
-            wait_for_server(url)
+            # nand has just started one, or has asked it already
+            wait_for_server(url, STARTING if os.environ.get(RUN_ID) else GIVEN)
         for logger in ("prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(logger).addFilter(_OneLine())
         # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.
@@ -95,17 +80,20 @@ def main(arguments: list[str]) -> int:
         # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
         with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             try:
-                stage.with_options(task_runner=task_runner(settings))(*rest)
+                called = " ".join([name, *rest])
+                stage.with_options(task_runner=task_runner(settings), flow_run_name=lambda: called)(*rest)
             except (ParameterBindError, ParameterTypeError) as error:
                 raise NandError(f"{name}: {error}") from error
     except ConsentNeeded as needed:
         print(f"{name}: {needed}", flush=True)
         return STATUS
-    except NandError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (NandError, FileNotFoundError) as error:
+        if not (mistake := in_one_line(error)):
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit) as stop:
-        print(f"{name}: stopped; finished items are kept, the same command goes on from there", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         return stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
     return 0
 
@@ -125,6 +113,8 @@ if __name__ == "__main__":
     if arguments[:1] == ["--warm"]:
         ran, arguments = None, serve(*map(int, arguments[1:]))
     else:
+        if dvc := dvc_above():
+            end_after(dvc)
         ran = handed_over(arguments)
     status.append(main(arguments) if ran is None else ran)
     sys.exit(status[-1])

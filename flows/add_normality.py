@@ -37,7 +37,7 @@ def add(class_name: str, text: str, options: list[str]) -> None:
     program("nand", "add", *options, "--", class_name, text)
 
 
-@flow(name="add-normality")
+@flow(name="add-normality", flow_run_name="{class_name}: {text}")
 def add_normality(
     class_name: ClassName,
     text: Line,

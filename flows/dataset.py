@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from prefect import flow
 
-from flows.run import MANIFEST, Run
+from flows.run import MANIFEST, Run, Told
 from nand_core.artifacts.disk import replacing
 from nand_core.config import check_names
 from nand_core.datasets.manifest import digest_files, duplicates, scan, with_bits
@@ -21,7 +21,8 @@ def dataset(params: str = "params.yaml") -> None:
     run = Run.start("dataset", Path(params))
     found = scan(run.params.dataset, run.work.root)
     check_names(run.params, found)
-    found = digest_files(found, run.work.root)
+    told = Told("dataset", "images read")
+    found = digest_files(found, run.work.root, lambda _, done, total: told(done, total))
     specs = {
         str(name): ClassSpec(class_name=str(name), rows=tuple(rows.to_dict("records")))
         for name, rows in found.groupby("class", sort=True)

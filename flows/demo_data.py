@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from flows.run import Run
+from flows.run import Run, Told
 from nand_core.datasets.demo import generate
 
 FOLDER = Path("data/demo")
@@ -18,11 +18,8 @@ def demo_data(params: str = "params.yaml") -> None:
     run = Run.start("demo_data", Path(params))
     FOLDER.mkdir(parents=True, exist_ok=True)
     if run.params.dataset.kind == "demo":
-        logger = get_run_logger()
-
-        def progress(done: int, total: int) -> None:
-            if done % 100 == 0 or done == total:
-                logger.info("demo_data: %d of %d images in %s", done, total, run.work.root)
-
-        generate(run.work.root, run.params.dataset.demo, progress)
+        generate(run.work.root, run.params.dataset.demo, Told("demo_data", f"images in {run.work.root}"))
+    else:
+        kind, root = run.params.dataset.kind, run.work.root
+        get_run_logger().info("demo_data: nothing to draw, the images are those of %s (dataset.kind: %s)", root, kind)
     run.finish()

@@ -23,6 +23,7 @@ from flows.inbox.folder import Folder, below_checkout
 from flows.inbox.judge import Judge
 from flows.inbox.recorded import check_recorded
 from flows.inbox.rounds import Rounds
+from flows.parameters import DetectorName, Seconds, at_its_time
 from flows.run import ARTIFACTS, MANIFEST, RESULTS, Run, hold_store
 from flows.scope import texts
 from flows.suppression import question
@@ -39,9 +40,9 @@ SCORES = RESULTS / "scores.parquet"
 MOST = 32
 
 
-@flow(name="inspect")
+@flow(name="inspect", flow_run_name=at_its_time)
 def inspection(
-    folder: str = "inspection", detector: str = "", params: str = "params.yaml", settle: float = 5.0
+    folder: str = "inspection", detector: DetectorName = "", params: str = "params.yaml", settle: Seconds = 5.0
 ) -> dict[str, int]:
     """Give every image of ``<folder>/inbox/<class>/`` a row and an overlay, until none is left that is complete.
 

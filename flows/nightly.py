@@ -6,7 +6,7 @@ from prefect import flow, task
 
 from flows import versions
 from flows.checkout import git
-from flows.parameters import Address, Hours, Name
+from flows.parameters import Address, Hours, Name, at_its_time
 from flows.programs import may_help, program
 from flows.summary import publish_summary
 
@@ -17,7 +17,7 @@ def reproduce(hours: float) -> None:
     program("nand", "repro", hours=hours)
 
 
-@flow(name="nightly")
+@flow(name="nightly", flow_run_name=at_its_time)
 def nightly(
     remote: Name = "",
     save_commit: bool = False,
@@ -35,7 +35,7 @@ def nightly(
         save_commit: commit ``params.yaml``, ``dvc.lock`` and ``normalities.jsonl``.
         tag: beginning of a tag's name for the commit; empty: none.
         git_remote: where the commit and its tag are pushed; empty: nowhere.
-        report: address of the report for its link in Prefect; empty: the file.
+        report: address of the report for its link in Prefect; empty: only where it lies is told.
         hours: after which the pipeline is stopped.
     """
     versions.pull(remote)

@@ -36,4 +36,5 @@ def normality(class_name: str, name: str = "", params: str = "params.yaml", limi
     examples.fn(params)
     prompts.fn(params, class_name)
     for stage in (text_features, suppression, evaluate, report):
+        print(f"{stage.name} of {class_name}", flush=True)
         stage.fn(params, class_name)

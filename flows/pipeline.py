@@ -27,7 +27,8 @@ def pipeline(params: str = "params.yaml") -> None:
     settings = load_params(Path(params))
 
     def run(stage: Flow[..., Any], *arguments: str) -> None:
-        stage.with_options(task_runner=task_runner(settings.run))(*arguments, params)
+        name = " ".join([stage.name, *arguments])
+        stage.with_options(task_runner=task_runner(settings.run), flow_run_name=lambda: name)(*arguments, params)
 
     for stage in (demo_data, dataset, adaptation, examples, prompts, text_features):
         run(stage)

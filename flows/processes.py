@@ -1,4 +1,4 @@
-"""Running a command so that its whole tree of processes ends with this one."""
+"""Running a command so that its whole tree of processes ends with this one, however this one ends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,36 +16,63 @@ from typing import Any
 import psutil
 
 PATIENCE = 15.0
+GRACE = 3.0
+"""Seconds that a process which was told to stop has to put things in order."""
+POLL = 1.0
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def run_tree(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The command's exit status; if this process is interrupted, every process below the command is ended too."""
-    process = subprocess.Popen(command, env=dict(environment))
-    try:
+    """The command's exit status; every process below it ends with this one, by an interrupt or by SIGKILL."""
+    with supervised(command, environment) as process:
         return process.wait()
-    except BaseException:
-        end_tree(process)
-        raise
+
+
+@contextmanager
+def supervised(
+    command: Sequence[str], environment: Mapping[str, str], **options: Any
+) -> Iterator[subprocess.Popen[Any]]:
+    """The command below a supervisor of its own, which ends its whole tree once this process is gone.
+
+    ``options`` are those of ``subprocess.Popen``. The exit status is the command's, or 128 and the number of the
+    signal that ended it. An exception ends the tree, too.
+    """
+    theirs, ours = os.pipe()  # nobody writes: the kernel closes our end with this process, however it dies
+    try:
+        command = [sys.executable, "-m", __name__, str(theirs), *command]
+        process = subprocess.Popen(command, env=dict(environment), pass_fds=[theirs], **options)
+        try:
+            yield process
+        except BaseException:
+            end_tree(process)
+            raise
+    finally:
+        os.close(theirs)
+        os.close(ours)
 
 
 def end_tree(process: subprocess.Popen[Any]) -> None:
     """SIGTERM to a process and to all below it, SIGKILL to those that are still there after a while."""
     try:
         top = psutil.Process(process.pid)
-        tree = [top, *top.children(recursive=True)]
+        end_all([top, *top.children(recursive=True)])
     except psutil.NoSuchProcess:
         return
+    process.wait()
+
+
+def end_all(processes: Sequence[psutil.Process]) -> None:
+    """SIGTERM to processes, SIGKILL to those that are still there after a while."""
     for signal_all in (psutil.Process.terminate, psutil.Process.kill):
-        for one in tree:
+        for one in processes:
             try:
                 signal_all(one)
             except psutil.NoSuchProcess:
                 continue
-        _, tree = psutil.wait_procs(tree, PATIENCE)
-        if not tree:
+        _, processes = psutil.wait_procs(processes, PATIENCE)
+        if not processes:
             break
-    process.wait()
 
 
 def end_with_parent(number: int, parent: int) -> None:
@@ -70,3 +98,76 @@ def sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stops_soon(said: str) -> Iterator[None]:
+    """After SIGTERM or SIGINT this process ends within ``GRACE`` seconds, whatever its threads are computing.
+
+    Only the main thread may set that. ``said`` is printed to stderr where it ends before it came to leave by itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # The system's own handler writes there; Python's waits until numpy or torch return to the main thread, and what
+    # they compute in other threads it never stops.
+    signals, written = os.pipe()
+    os.set_blocking(written, False)
+    before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    threading.Thread(target=_end_late, args=(signals, said), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(written)
+
+
+def _end_late(signals: int, said: str) -> None:
+    while number := os.read(signals, 1):
+        if number[0] in (signal.SIGTERM, signal.SIGINT):
+            time.sleep(GRACE)
+            os.write(2, f"{said}\n".encode())
+            for one in psutil.Process().children(recursive=True):
+                one.kill()
+            os._exit(128 + number[0])
+    os.close(signals)
+
+
+def at_work(process: psutil.Process) -> bool:
+    """Whether it is there and no zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_after(other: psutil.Process) -> None:
+    """From now on SIGTERM comes to this process when the other one is gone."""
+
+    def watch() -> None:
+        while at_work(other):
+            time.sleep(POLL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _supervise(lifeline: int, command: Sequence[str]) -> int:
+    if sys.platform == "linux":  # what a dead process leaves below it comes here, to be ended
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal's is for the command as well
+    process = subprocess.Popen(command)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    status = process.wait()
+    end_all(psutil.Process().children(recursive=True))
+    return status if status >= 0 else 128 - status
+
+
+def _end_with(lifeline: int) -> None:
+    os.read(lifeline, 1)  # at its end
+    end_all(psutil.Process().children(recursive=True))
+
+
+if __name__ == "__main__":
+    sys.exit(_supervise(int(sys.argv[1]), sys.argv[2:]))

@@ -13,7 +13,7 @@ from prefect import State, Task, get_run_logger
 from prefect.client.schemas import TaskRun
 
 from flows.consent import STATUS
-from flows.processes import end_tree
+from flows.processes import end_tree, supervised
 from nand_core.errors import NandError
 
 KEPT = 20
@@ -36,35 +36,30 @@ def program(module: str, *arguments: str, hours: float = 1.0) -> list[str]:
     """
     logger = get_run_logger()
     name = " ".join([module, *arguments])
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+    command, late, lines = [sys.executable, "-m", module, *arguments], threading.Event(), list[str]()
+    with supervised(
+        command,
+        {**os.environ, "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,  # a question would wait for whoever started the worker
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    said = cast(IO[str], process.stdout)  # there, as it is a PIPE
-    late = threading.Event()
+    ) as process:
+        def stop() -> None:
+            late.set()
+            end_tree(process)
 
-    def stop() -> None:
-        late.set()
-        end_tree(process)
-
-    clock = threading.Timer(3600 * hours, stop)
-    clock.start()
-    lines: list[str] = []
-    try:
-        for line in said:
-            lines.append(line.rstrip())
-            logger.info("%s", lines[-1])
-        process.wait()
-    except BaseException:
-        end_tree(process)
-        raise
-    finally:
-        clock.cancel()
-        said.close()
+        clock = threading.Timer(3600 * hours, stop)
+        clock.start()
+        said = cast(IO[str], process.stdout)  # there, as it is a PIPE
+        try:
+            for line in said:
+                lines.append(line.rstrip())
+                logger.info("%s", lines[-1])
+            process.wait()
+        finally:
+            clock.cancel()
+            said.close()
     if late.is_set():
         raise ProgramFailed(f"{name}: not ended within {hours:g} hours")
     if process.returncode:

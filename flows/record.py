@@ -31,12 +31,16 @@ def run_id() -> str:
     """Names the run that this process belongs to: given by ``nand repro``, else the ``dvc`` above it."""
     if given := os.environ.get(RUN_ID):
         return given
-    process = psutil.Process()
-    for parent in process.parents():
-        if any(Path(word).name == "dvc" for word in parent.cmdline()[:3]):
-            process = parent
-            break
+    process = dvc_above() or psutil.Process()
     return f"{process.pid}-{process.create_time():.2f}"
+
+
+def dvc_above() -> psutil.Process | None:
+    """The ``dvc`` that runs this process as a stage."""
+    for parent in psutil.Process().parents():
+        if any(Path(word).name == "dvc" for word in parent.cmdline()[:3]):
+            return parent
+    return None
 
 
 def record_stage(folder: Path, stage: str, counts: StageCounts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ ARTIFACTS = Path("artifacts")
 RESULTS = Path("results")
 MANIFEST = ARTIFACTS / "manifest.parquet"
 STATE = Path(".nand")
+SOON, OFTEN = 2.0, 10.0
+"""Seconds until the log first says how far a stage is, and between its lines after that."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -90,9 +93,14 @@ class Run:
         counts = self.counts.setdefault(stage, StageCounts())
         before = time.monotonic()
         cached_task = stored_in(made, self.work.store)
-        futures = {key: cached_task.submit(spec, self.work) for key, spec in specs.items()}
-        names = {future: key for key, future in futures.items()}
-        progress = _Progress(stage, len(specs))
+        wanted = {key: key_of(made, spec) for key, spec in specs.items()}
+        # Asked for several times it is computed once, and is not "from the cache" the other times.
+        first: dict[str, Key] = {}
+        for key, item in wanted.items():
+            first.setdefault(item, key)
+        futures = {item: cached_task.submit(specs[key], self.work) for item, key in first.items()}
+        names = {future: first[item] for item, future in futures.items()}
+        progress = _Progress(stage, len(futures))
         try:
             for future in as_completed(list(futures.values())):
                 future.wait()  # brings the final state over; asked before that, the server may lag behind
@@ -108,9 +116,9 @@ class Run:
                 progress.step(cached)
         finally:
             progress.close()
-        records = {key: Record.model_validate(future.result()) for key, future in futures.items()}
+        records = {key: Record.model_validate(futures[item].result()) for key, item in wanted.items()}
         counts.seconds += time.monotonic() - before
-        self.used.update(key_of(made, spec) for spec in specs.values())
+        self.used.update(wanted.values())
         return records
 
     @contextmanager
@@ -148,6 +156,21 @@ def _named(key: Hashable) -> str:
     return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
+class Told:
+    """A line of the log after two seconds, then every ten, and one at the end of what took so long."""
+
+    def __init__(self, stage: str, what: str) -> None:
+        self._stage, self._what = stage, what
+        self._logger, self._next = get_run_logger(), time.monotonic() + SOON
+
+    def __call__(self, done: int, total: int) -> None:
+        late = time.monotonic() >= self._next
+        if late:
+            self._next = time.monotonic() + OFTEN
+        if late or (done == total):
+            self._logger.info("%s: %d of %d %s", self._stage, done, total, self._what)
+
+
 class _Progress:
     """A bar in a terminal; elsewhere a line now and then, and a progress artifact for Prefect's page."""
 
@@ -157,17 +180,25 @@ class _Progress:
         self._logger = get_run_logger()
         self._started = self._last = time.monotonic()
         self._artifact: UUID | None = None
+        self._ended = threading.Event()
+        if self._bar.disable:
+            threading.Thread(target=self._tell, daemon=True).start()
 
     def step(self, cached: bool) -> None:
         self._done += 1
         self._cached += cached
         self._bar.update()
-        now = time.monotonic()
-        if self._bar.disable and self._done < self._total and now - self._last > 10:
-            self._last = now
-            left = (now - self._started) / self._done * (self._total - self._done)
-            self._logger.info("%s: %d of %d items, about %.0f s left", self._stage, self._done, self._total, left)
+        if self._bar.disable and self._done < self._total and time.monotonic() - self._last > OFTEN:
+            self._last = time.monotonic()
             self._show()
+
+    def _tell(self) -> None:
+        """Say how far it is, however long a single item takes."""
+        wait = SOON
+        while not self._ended.wait(wait):
+            wait, passed = OFTEN, time.monotonic() - self._started
+            left = f", about {passed / self._done * (self._total - self._done):.0f} s left" if self._done else ""
+            self._logger.info("%s: %d of %d items%s", self._stage, self._done, self._total, left)
 
     def _show(self) -> None:
         """Stages that end within seconds show nothing."""
@@ -180,6 +211,7 @@ class _Progress:
             update_progress_artifact(self._artifact, percent)
 
     def close(self) -> None:
+        self._ended.set()
         self._bar.close()
         if self._artifact is not None:
             self._show()

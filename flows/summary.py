@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ def publish_summary(version: str, report: str = "") -> None:
 
     Args:
         version: what the results were made from, in words.
-        report: where the report can be read; empty: its file.
+        report: address of the report; empty: it is told where the file lies and how to get it.
     """
     now = compared(pd.read_parquet(RESULTS / "auroc.parquet"), pd.read_parquet(RESULTS / "operating.parquet"))
     before = pd.read_parquet(LAST) if LAST.exists() else None
@@ -40,10 +41,23 @@ def publish_summary(version: str, report: str = "") -> None:
         computed_items(),
     ]
     create_markdown_artifact("\n".join(parts), key="nightly-table", description="Verdicts, and means in percent")
-    link = report or (RESULTS / "report/index.html").resolve().as_uri()
-    create_link_artifact(link, link_text="report", key="nightly-report")
+    if report:
+        create_link_artifact(report, link_text="report", key="nightly-report")
+    else:  # a file's address would open on this machine alone
+        create_markdown_artifact(where_the_report_is(), key="nightly-report", description="Where the report is")
     with replacing(LAST) as temporary:
         now.to_parquet(temporary, index=False)
+
+
+def where_the_report_is() -> str:
+    """For a report without an address, as Markdown."""
+    path = (RESULTS / "report/index.html").resolve()
+    return (
+        f"On `{socket.gethostname()}`: `{path}`.\n\n"
+        "On another machine, where the run was committed and pushed: `git pull && dvc pull results/report` in a clone, "
+        "then `results/report/index.html`.\n\n"
+        "A link stands here when the parameter `report` gives the address at which the folder is served.\n"
+    )
 
 
 def compared(auroc: pd.DataFrame, operating: pd.DataFrame) -> pd.DataFrame:

@@ -110,7 +110,10 @@ def tried(run: Run, one: Normality, examples: Path) -> tuple[pd.DataFrame, dict[
 
 def _normality(run: Run, class_name: str, name: str) -> Normality:
     held = current(run.params.prompts, known_groups(run.manifest))
-    return next(one for one in held if (one.class_name, one.name) == (class_name, name))
+    for one in held:
+        if (one.class_name, one.name) == (class_name, name):
+            return one
+    raise NandError(f"{class_name}: the settings have no normality whose files are called {name!r}")
 
 
 def _finish(run: Run) -> None:

@@ -132,16 +132,15 @@ def gain_interval(
     n_normal, n_abnormal = int(np.sum(labels == 0)), int(np.sum(labels == 1))
     rng_normal, rng_abnormal = np.random.default_rng(seed).spawn(2)
     block = max(1, _BLOCK // len(labels))
-    gains = []
+    gains = np.empty(draws)
     for start in range(0, draws, block):
         size = min(block, draws - start)
         normal = _counts(rng_normal, n_normal, size)
         abnormal = _counts(rng_abnormal, n_abnormal, size)
-        gains.append(
-            weighted_auroc(labels, after, normal, abnormal) - weighted_auroc(labels, before, normal, abnormal)
-        )
+        gained = weighted_auroc(labels, after, normal, abnormal) - weighted_auroc(labels, before, normal, abnormal)
+        gains[start : start + size] = gained
     tail = (100.0 - level) / 2
-    low, high = np.percentile(np.concatenate(gains), [tail, 100.0 - tail])
+    low, high = np.percentile(gains, [tail, 100.0 - tail])
     return float(low), float(high)
 
 

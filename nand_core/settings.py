@@ -16,7 +16,18 @@ Combine = Literal["mean", "sum", "max"]
 ANY = ""
 """In place of a class's or detector's name: each of them."""
 
-Score = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+"""What every generator of random numbers takes."""
+
+MOST_FLOAT = 3e38
+"""About the largest float32, what maps are stored as."""
+
+Score = Annotated[float, Field(ge=0, le=MOST_FLOAT, allow_inf_nan=False)]
+Block = Annotated[int, Field(ge=1, le=1000)]
+"""Number of a network's block."""
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+"""Of an image or a map in pixels."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What every random generator takes."""
@@ -81,7 +92,7 @@ class ExampleSettings(Settings):
     widen: int = Field(3, ge=1, lt=32)
     regions: bool = True
     images: int = Field(50, ge=1, le=1000)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @field_validator("widen")
     @classmethod
@@ -112,15 +123,15 @@ class ExampleProtocol(Settings):
         seed: of the draws.
     """
 
-    images: tuple[int, ...] = Field((1, 5, 10), min_length=1)
+    images: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field((1, 5, 10), min_length=1, max_length=100)
     draws: int = Field(3, ge=1, le=100)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @field_validator("images")
     @classmethod
     def _numbers(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if min(value) < 1 or list(value) != sorted(set(value)):
-            raise ValueError("images must be numbers from 1 on in ascending order, such as [1, 5, 10]")
+        if list(value) != sorted(set(value)):
+            raise ValueError("images must be numbers in ascending order, such as [1, 5, 10]")
         return value
 
 
@@ -170,8 +181,8 @@ class EvaluationSettings(Settings):
     regions: RegionSettings | None = Field(
         RegionSettings(), description="judge unusual regions as a whole; null: every pixel by itself, Eq. 6"
     )
-    bootstrap: int = Field(1000, ge=1, description="draws of the bootstrap over images")
-    seed: int = Field(0, ge=0, description="seed of the bootstrap and of the folds that set thresholds")
+    bootstrap: int = Field(1000, ge=1, le=1_000_000, description="draws of the bootstrap over images")
+    seed: Seed = Field(0, description="seed of the bootstrap and of the folds that set thresholds")
     level: float = Field(95.0, gt=0, lt=100, description="level of the interval in percent")
     false_alarm: float = Field(0.05, gt=0, lt=1, description="share of good images that may raise an alarm")
     lost_alarms: float = Field(

@@ -77,7 +77,7 @@ def _size(paths: tuple[Path, ...]) -> int:
 def prune(
     keep_current: Annotated[bool, typer.Option(help="Keep what the current results need.")] = False,
     older_than: Annotated[
-        float | None, typer.Option(min=0, metavar="DAYS", help="Remove what was not used for so many days.")
+        float | None, typer.Option(min=0, max=36500, metavar="DAYS", help="Remove what was not used for so many days.")
     ] = None,
     max_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Remove the least recently used down to a size, such as 10GB.")

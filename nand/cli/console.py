@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
+from flows.mistakes import in_one_line
 from nand_core.errors import NandError
 
 
@@ -18,8 +19,10 @@ def one_line() -> Iterator[None]:
     """A user's mistake as one line on stderr and exit status 1."""
     try:
         yield
-    except NandError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (NandError, FileNotFoundError) as error:
+        if not (mistake := in_one_line(error)):
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
         raise typer.Exit(1) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +14,10 @@ from rich import box
 from rich.console import Console
 
 from flows.processes import run_tree
+from flows.record import FILE, read_run
 from nand.cli.console import one_line, table_of
 from nand.project.place import PARAMS, STATE, require_project
-from nand.project.run import complete_record, running
+from nand.project.run import IMAGE_FEATURES, complete_record, dvc, running
 from nand.project.stages import declared_stages
 from nand_core.errors import NandError, printable
 
@@ -29,6 +31,9 @@ METRICS = Path("results/metrics.json")
 WIDTH = 110
 """Of the whole table of results; what is piped or logged is that wide."""
 WORTH = {"gain": "+.1f", "auroc_bound": ".1f", "share": ".0f", "text_effect": "+.1f"}
+LONG = 0.5
+"""Seconds of a stage without items that are worth a row."""
+
 ParamsFile = Annotated[Path, typer.Argument(help="A params file.")]
 
 
@@ -40,16 +45,22 @@ def repro(context: typer.Context) -> None:
     run = uuid.uuid4().hex
     try:
         with one_line(), running(run) as environment:
+            print("checking params.yaml and the data set", flush=True)
             _validate(PARAMS)
             stages = declared_stages()
-            code = run_tree([sys.executable, "-m", "dvc", "repro", *context.args], environment)
+            print("dvc: looking at what changed", flush=True)
+            code = run_tree(dvc("repro", *context.args), environment)
             complete_record(run, stages)
     except (KeyboardInterrupt, SystemExit) as error:
         print("stopped; finished items are kept, 'nand repro' goes on from there", file=sys.stderr)
         raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)) from error
     if code:
         raise typer.Exit(code)
-    show_results()
+    if METRICS.is_file():
+        with one_line():
+            show_results()
+    else:
+        print("no results yet; 'nand repro' without a stage makes them")
 
 
 def _validate(params: Path) -> None:
@@ -67,10 +78,14 @@ def show_results() -> None:
     from nand_core.verdict import PASS
 
     evaluation = load_params(PARAMS).evaluation
+    try:
+        metrics = json.loads(METRICS.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise NandError(f"{METRICS}: not readable ({error}); 'nand repro evaluate --force' makes it anew") from error
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    console.print(results(json.loads(METRICS.read_text()), console.width))
+    console.print(results(metrics, console.width))
     alarms, lost = (f"{100 * share:g} %" for share in (evaluation.false_alarm, evaluation.lost_alarms))
     print(
         f"works: at least {PASS:g} % of a group pass; helps: fewer, but more than before; "
@@ -124,16 +139,24 @@ def _shown(value: float | None, form: str) -> str:
 
 def status() -> None:
     """What the last run computed and what it took from the cache."""
-    path = STATE / "last_run.json"
     with one_line():
         require_project()
-        if not path.exists():
-            raise NandError(f"{path}: there was no run yet; start one with 'nand repro'")
-    table = table_of("stage", "items", "executed", "cached", "seconds", title="Last run")
-    for stage, row in json.loads(path.read_text())["stages"].items():
-        counts = [str(row[name]) for name in ("items", "executed", "cached")]
-        table.add_row(stage, *counts, f"{row['seconds']:.1f}")
-    Console().print(table)
+        record = read_run(STATE)
+        if not record:
+            raise NandError(f"{STATE / FILE}: there was no run yet; start one with 'nand repro'")
+    ended = time.strftime("%Y-%m-%d %H:%M", time.localtime((STATE / FILE).stat().st_mtime))
+    ran = {stage: row for stage, row in record["stages"].items() if row["items"] or row["seconds"] >= LONG}
+    rest = [stage for stage in record["stages"] if stage not in ran and stage != IMAGE_FEATURES]
+    if ran:
+        table = table_of("stage", "items", "executed", "cached", "seconds", title=f"Last run, {ended}")
+        for stage, row in ran.items():
+            counts = [str(row[name]) for name in ("items", "executed", "cached")]
+            table.add_row(stage, *counts, f"{row['seconds']:.1f}")
+        Console().print(table)
+        if rest:
+            print(f"nothing to do: {', '.join(rest)}")
+    else:
+        print(f"last run, {ended}: nothing to do, all {len(rest)} stages were up to date")
 
 
 def check(
@@ -168,14 +191,23 @@ def check(
     print(f"{params}: valid; {said}{unknown}")
 
 
-def weights(params: ParamsFile = PARAMS) -> None:
-    """List the weight files that a params file needs, those missing with where to put them. Downloads nothing."""
-    from nand.weights import needed_files
+def weights(
+    params: ParamsFile = PARAMS,
+    *,
+    download: Annotated[bool, typer.Option("--download", help="Fetch those that are missing and published.")] = False,
+) -> None:
+    """List the weight files that a params file needs: which are here, where the others belong and come from."""
+    from nand.weights import fetch_missing, needed_files
     from nand_core.config import load_params
 
     with one_line():
         _present(params)
+        if sys.stderr.isatty():  # large ones take a while to be read
+            print("reading the weight files", file=sys.stderr, flush=True)
         files = needed_files(load_params(params))
+        if download:
+            fetch_missing(files, lambda line: print(line, file=sys.stderr, flush=True))
+            files = needed_files(load_params(params))
     columns = ("needed by", "model", "file", "state", "sha256")
     table = table_of(*columns, left=len(columns), box=None, header_style="bold", padding=(0, 2, 0, 0))
     for needed in files:
@@ -186,8 +218,10 @@ def weights(params: ParamsFile = PARAMS) -> None:
     console = Console()
     (console if console.is_terminal else Console(width=1000)).print(table)
     for needed in files:
-        if needed.advice:
-            print(needed.advice)
+        for line in filter(None, (needed.advice, needed.origin)):
+            print(line)
+    if not download and any(needed.state != "here" and needed.source for needed in files):
+        print("to fetch what is published: nand weights --download")
     if any(needed.state != "here" for needed in files):
         raise typer.Exit(1)
 

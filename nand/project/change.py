@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.consent import STATUS
-from flows.processes import end_tree, run_tree
+from flows.processes import run_tree, supervised
 from flows.warm import LATE, prepare
 from nand.project import params_file
 from nand.project.account import account
 from nand.project.examples import EXAMPLES, copy_checked, placed
 from nand.project.log import logged
 from nand.project.place import PARAMS, STATE
-from nand.project.run import complete_record, running
+from nand.project.run import complete_record, dvc, running
 from nand.project.stages import declared_stages
 from nand_core.errors import NandError
 
@@ -169,7 +169,7 @@ def _prepare(
     change, current = _looked_at(class_name, plan, environment)
     if not current:
         print("the results are not those of params.yaml: 'nand repro' first", flush=True)
-        if run_tree([sys.executable, "-m", "dvc", "repro"], environment):
+        if run_tree(dvc("repro"), environment):
             raise Stopped(1, AS_IT_WAS)
         change = None  # to be checked against the new results
     text = params_file.read(PARAMS)
@@ -183,17 +183,15 @@ def _looked_at(
     class_name: str, plan: Callable[[Params, Groups], Change], environment: Mapping[str, str]
 ) -> tuple[Change | None, bool]:
     """The change as :func:`_checked`, and whether the results are those of the settings as they stand."""
-    command = [sys.executable, "-m", "dvc", "status", "--json"]
-    asked = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    print("looking at what the results were made from", flush=True)
+    with supervised(dvc("status", "--json"), environment, text=True, **pipes) as asked:
         change = _checked(class_name, plan)  # while dvc looks
         if change:
             print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
             encodes = change.added and change.normality.apart
             prepare(environment, "flows.normality", *[LATE] * encodes)
         answer, said = asked.communicate()
-    finally:
-        end_tree(asked)
     if asked.returncode:
         raise NandError(f"dvc status failed: {' '.join(said.split()[-60:])}")
     return change, not json.loads(answer)
@@ -233,7 +231,7 @@ def _flow(environment: Mapping[str, str], *arguments: str) -> int:
 
 
 def _dvc(environment: Mapping[str, str], *arguments: str) -> None:
-    if run_tree([sys.executable, "-m", "dvc", *arguments], environment):
+    if run_tree(dvc(*arguments), environment):
         raise Stopped(1, CHANGED)
 
 

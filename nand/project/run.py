@@ -11,12 +11,16 @@ from pathlib import Path
 
 from flows.checkout import mend, one_run
 from flows.processes import sigterm_raises
+from flows.record import FILE, read_run
 from flows.warm import warm_process
 from nand.project.log import settle
 from nand.project.place import STATE, require_project
 from nand.project.server import local_server
 from nand_core.artifacts.disk import refusals, replacing, require_room
 from nand_core.artifacts.remote import within_reach
+
+IMAGE_FEATURES = "image_features"
+"""Stands among the stages of a record: the images that they have encoded."""
 
 
 @contextmanager
@@ -34,6 +38,8 @@ def running(run: str) -> Iterator[dict[str, str]]:
     require_project()
     require_room(STATE)
     environment = run_environment(run)
+    # A page that is gone with this run is not worth a link for each of its stages.
+    own = {} if "PREFECT_API_URL" in environment else {"PREFECT_UI_URL": ""}
     waiting, needed = map(os.fdopen, os.pipe(), ("rb", "wb"))
     with (
         refusals(STATE),
@@ -42,7 +48,7 @@ def running(run: str) -> Iterator[dict[str, str]]:
         waiting,
         needed,
         local_server(STATE / "prefect", environment, waiting.fileno()) as url,
-        warm_process(STATE / "warm", {**environment, "PREFECT_API_URL": url}, needed) as environment,
+        warm_process(STATE / "warm", {**environment, **own, "PREFECT_API_URL": url}, needed) as environment,
     ):
         mend(STATE)
         settle()
@@ -55,13 +61,17 @@ def run_environment(run: str) -> dict[str, str]:
     return within_reach(STATE, {**os.environ, "NAND_RUN_ID": run, "DO_NOT_TRACK": "1", "PATH": path})
 
 
+def dvc(*arguments: str) -> list[str]:
+    """A command of dvc; where another dvc is at work in this checkout it waits."""
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+
+
 def complete_record(run: str, stages: Sequence[str]) -> None:
     """Stages that there was no reason to run stand in the record with nothing executed."""
-    path = STATE / "last_run.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = read_run(STATE)
     ran = found["stages"] if found.get("run") == run else {}
     nothing = {"items": 0, "executed": 0, "cached": 0, "seconds": 0.0}
-    names = [*stages, *(name for name in (*ran, "image_features") if name not in stages)]
+    names = [*stages, *(name for name in (*ran, IMAGE_FEATURES) if name not in stages)]
     record = {"run": run, "stages": {name: ran.get(name, nothing) for name in dict.fromkeys(names)}}
-    with replacing(path) as temporary:
+    with replacing(STATE / FILE) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.processes import end_tree, end_with_parent
+from flows.server import GIVEN, wait_for_server
 from flows.warm import load
 
 
@@ -24,8 +25,14 @@ def local_server(home: Path, environment: Mapping[str, str], waiting: int = subp
 
     The server's address is known before it answers: whoever uses it waits (``flows.__main__``), so that
     it starts while dvc is still looking for what changed.
+
+    Raises
+    ------
+    NandError
+        When no Prefect server answers at PREFECT_API_URL.
     """
     if url := environment.get("PREFECT_API_URL"):
+        wait_for_server(url, GIVEN)
         yield url
         return
     with socket.socket() as free:

@@ -145,7 +145,7 @@ def parse_size(text: str) -> int:
     NandError
         When it is no such size.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]*)", text.strip())
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) *([A-Za-z]*)", text.strip())
     units = {name.lower(): factor for name, factor in UNITS.items()}
     if found is None or (found[2] or "B").lower() not in units:
         raise NandError(f"{text!r} is not a size; write a number and one of {', '.join(UNITS)}, such as 10GB")

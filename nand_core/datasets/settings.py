@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from nand_core.settings import Settings
+from nand_core.settings import Seed, Settings
 
 
 def _relative_glob(pattern: str) -> str:
@@ -29,7 +29,7 @@ Glob = Annotated[str, AfterValidator(_relative_glob)]
 class DemoSettings(Settings):
     """What to generate: ``image_size`` in pixels a side, and how many pictures for each class."""
 
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: Seed = 0
     image_size: int = Field(128, ge=64, le=1024)
     train_good: int = Field(40, ge=1, le=999)
     test_good: int = Field(20, ge=1, le=999)
@@ -40,8 +40,8 @@ class SeededSplit(Settings):
     """Good images without a split: ``train`` of them, chosen by ``seed``, to fit on; the rest is tested."""
 
     images: Glob
-    train: int = Field(gt=0)
-    seed: int = 0
+    train: int = Field(gt=0, le=10_000_000)
+    seed: Seed = 0
 
 
 class GivenSplit(Settings):

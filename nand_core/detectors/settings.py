@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from nand_core.prompts.templates import NORMAL_STATES, checked_pattern
-from nand_core.settings import Combine, Seed, Settings
+from nand_core.settings import MOST_FLOAT, Block, Combine, Seed, Settings, Side
 from nand_core.vlm.settings import EncoderSettings
 
 WINCLIP_ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
@@ -53,7 +53,7 @@ class AprilGanSettings(Settings):
 
     kind: Literal["april_gan"] = "april_gan"
     combine: Combine = "sum"
-    size: int | None = Field(None, gt=0, le=4096)
+    size: Side | None = None
     score: Literal["map", "class_token"] = "map"
 
 
@@ -79,9 +79,9 @@ class PatchSettings(Settings):
     backbone: str = Field("encoder", pattern=r"^(encoder|timm:.+|torchvision:.+\..+|open_clip:.+)$")
     weights: str | None = None
     sha256: str | None = None
-    layers: tuple[int | str, ...] | None = Field(None, min_length=1)
-    resize: int = Field(256, gt=0, le=4096)
-    crop: int | None = Field(224, gt=0)
+    layers: tuple[Block | str, ...] | None = Field(None, min_length=1)
+    resize: Side = 256
+    crop: Side | None = 224
     sigma: float = Field(4.0, ge=0, le=256)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
@@ -169,9 +169,9 @@ class WinCLIPSettings(Settings):
     """
 
     kind: Literal["winclip"] = "winclip"
-    shots: int = Field(0, ge=0, le=100_000)
-    scales: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((2, 3), min_length=1, max_length=16)
-    temperature: float = Field(0.07, ge=1e-6, le=1e6)
+    shots: int = Field(0, ge=0, le=1000)
+    scales: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field((2, 3), min_length=1, max_length=16)
+    temperature: float = Field(0.07, ge=1e-6, le=100)
     normal_states: tuple[Pattern, ...] = Field(NORMAL_STATES, min_length=1)
     abnormal_states: tuple[Pattern, ...] = Field(WINCLIP_ABNORMAL, min_length=1)
     templates: tuple[Pattern, ...] = Field(WINCLIP_TEMPLATES, min_length=1)
@@ -198,7 +198,7 @@ class ExternalSettings(Settings):
 
     kind: Literal["external"] = "external"
     maps: str
-    offset: float = 0.0
+    offset: float = Field(0.0, ge=-MOST_FLOAT, le=MOST_FLOAT)
 
 
 class PluginSettings(Settings):

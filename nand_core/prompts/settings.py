@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -14,6 +14,7 @@ from nand_core.settings import Settings
 
 Explicit = dict[str, dict[str, tuple[str, ...]]]
 Provider = Literal["explicit", "curated", "openai", "rules"]
+Pixels = Annotated[int, Field(ge=0, le=1_000_000)]
 EXAMPLE_NAME = r"^[0-9a-f]{16}(-[A-Za-z0-9._-]{1,80})?\.[a-z]{3,4}$"
 
 
@@ -29,7 +30,7 @@ class OpenAISettings(Settings):
     base_url: str = "https://api.openai.com/v1"
     model: str = Field("gpt-4o-mini", min_length=1)
     temperature: float | None = Field(0.7, ge=0, le=2)
-    seed: int | None = Field(0, ge=-(2**63), lt=2**63)
+    seed: int | None = Field(0, ge=-(1 << 63), lt=1 << 63)
     timeout: float = Field(60.0, gt=0, le=3600)
     max_retries: int = Field(4, ge=0, le=20)
     concurrency: int = Field(4, ge=1, le=64)
@@ -60,14 +61,14 @@ class Example(Settings):
     """
 
     image: str = Field(pattern=EXAMPLE_NAME)
-    box: tuple[int, int, int, int] | None = None
+    box: tuple[Pixels, Pixels, Pixels, Pixels] | None = None
     mask: str | None = Field(None, pattern=EXAMPLE_NAME)
 
     @model_validator(mode="after")
     def _one_place(self) -> Example:
         if self.box and self.mask:
             raise ValueError("give a box or a mask, not both")
-        if self.box and (min(self.box[:2]) < 0 or min(self.box[2:]) < 1):
+        if self.box and min(self.box[2:]) < 1:
             raise ValueError("box is x, y, width, height in pixels, with x and y from 0 and sides from 1 on")
         return self
 

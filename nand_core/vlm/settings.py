@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from nand_core.settings import Seed, Settings
+from nand_core.settings import Block, Seed, Settings, Side
 
 EMBEDDED = Path(__file__).parent / "embedded"
 IMAGENET = Path(__file__).parent / "imagenet"
@@ -57,9 +57,9 @@ class EncoderSettings(Settings):
     pretrained: str | None = None
     linear_layers: str | None = None
     sha256: dict[FileKey, str] = Field(default_factory=dict)
-    image_size: int | None = Field(None, gt=0, le=4096)
-    layers: tuple[int, ...] | None = None
-    logit_scale: float | None = Field(None, gt=0, le=1e6)
+    image_size: Side | None = None
+    layers: tuple[Block, ...] | None = None
+    logit_scale: float | None = Field(None, gt=0, le=10_000)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     batch_size: int = Field(16, gt=0, le=4096)

@@ -124,7 +124,7 @@ def _tag(model: str, name: str) -> dict[str, Any]:
 
 def _tag_path(model: str, name: str, tag: dict[str, Any], download: bool) -> Path | None:
     """Where open_clip keeps the weights of a tag; None if they are not here."""
-    if download:
+    if download and not _cached(tag):
         import open_clip
 
         try:

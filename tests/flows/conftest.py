@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 from pipeline_project import PARAMS, PHRASED, Project, State
 
+from flows.server import wait_for_server
 from nand.project.server import local_server
 
 
@@ -44,6 +45,7 @@ def status_after_first(project: Project, first: State) -> str:
 def server(project: Project, first: State, status_after_first: str) -> Iterator[str]:
     """One server for all runs but the first."""
     with local_server(project.folder / ".nand/prefect", project.environment) as url:
+        wait_for_server(url)
         project.environment["PREFECT_API_URL"] = url
         yield url
         del project.environment["PREFECT_API_URL"]

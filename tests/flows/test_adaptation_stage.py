@@ -13,6 +13,7 @@ import torch
 from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import executed, kill_group, last_run
+from flows.server import wait_for_server
 from nand.project.server import local_server
 from nand_core.artifacts.store import sha256_file
 from nand_core.vlm.encoder import load_vlm
@@ -37,6 +38,7 @@ def adapted(tmp_path_factory) -> Iterator[Project]:
     made = Project(tmp_path_factory.mktemp("project"), PARAMS)
     made.create()
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
+        wait_for_server(url)
         made.environment["PREFECT_API_URL"] = url
         for name in ("demo_data", "dataset"):
             stage(made, name)

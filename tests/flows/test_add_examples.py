@@ -17,6 +17,7 @@ import pytest
 from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import last_run
+from flows.server import wait_for_server
 from nand.project.server import local_server
 from nand_core.report.strips import strip_name
 from nand_core.verdict import VERDICTS
@@ -37,6 +38,7 @@ def project(tmp_path_factory) -> Iterator[Project]:
     made = Project(tmp_path_factory.mktemp("project"), params)
     made.create()
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
+        wait_for_server(url)
         made.environment["PREFECT_API_URL"] = url
         said = made.pipeline()  # in one process, as dvc would start one for each stage
         assert said.returncode == 0, said.stdout[-3000:] + said.stderr[-3000:]

@@ -19,6 +19,7 @@ from PIL import Image
 from pipeline_project import PARAMS, ROOT, Project
 
 from benchmarks.scratch import last_run
+from flows.server import wait_for_server
 from nand import Normality
 from nand.project.server import local_server
 from nand_core.artifacts.maps import MapFile
@@ -91,6 +92,7 @@ def project(tmp_path_factory) -> Iterator[Project]:
     (made.folder / "params.yaml").write_bytes(settings().replace("\n", "\r\n").encode())
     made.environment["NAND_USER"] = "line 3"
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
+        wait_for_server(url)
         made.environment["PREFECT_API_URL"] = url
         yield made
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.checkout import mend, one_run
@@ -59,7 +60,7 @@ def test_what_dvc_left_half_written_is_set_aside(tmp_path, monkeypatch, capsys, 
     assert name in said and what in said and ("half-written" in said) == (what == "half-written")
 
 
-def test_a_claim_of_dvc_holds_only_while_dvc_runs(tmp_path: Path, monkeypatch) -> None:
+def test_a_claim_of_dvc_holds_only_while_dvc_runs(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     rwlock = Path(".dvc/tmp/rwlock")
     rwlock.parent.mkdir(parents=True)
@@ -81,8 +82,24 @@ def test_a_claim_of_dvc_holds_only_while_dvc_runs(tmp_path: Path, monkeypatch) -
         assert not rwlock.exists()
     with subprocess.Popen([sys.executable, "-c", other, "dvc", "repro"], **pipes) as running:
         assert running.stdout.readline() == b"up\n"  # before that its command line may not be there to be read
-        for mode in ("write", "read"):
-            claim(running.pid, mode)
-            assert rwlock.exists()
-    claim(running.pid, "write")
-    assert not rwlock.exists()
+        ending = threading.Timer(0.5, running.stdin.close)
+        ending.start()
+        claim(running.pid, "write")  # waits
+        assert running.wait(10) == 0 and not rwlock.exists()
+    assert f"'dvc repro' (PID {running.pid}) is at work" in capsys.readouterr().err
+
+
+def test_what_a_killed_run_left_at_work_is_ended(tmp_path: Path, monkeypatch, capsys) -> None:
+    def stage(folder: Path, **environment: str) -> subprocess.Popen:
+        folder.mkdir(exist_ok=True)
+        return subprocess.Popen(["sleep", "600"], cwd=folder, env={**os.environ, **environment})
+
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    with stage(here, NAND_RUN_ID="a") as orphan, stage(elsewhere, NAND_RUN_ID="a") as other, stage(here) as own:
+        monkeypatch.chdir(here)
+        with one_run(Path(".nand")):
+            alive = [psutil.pid_exists(one.pid) for one in (orphan, other, own)]
+        for one in (orphan, other, own):
+            one.kill()
+    assert alive == [False, True, True]
+    assert f"at work ({orphan.pid}): ending them" in capsys.readouterr().err

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,8 +19,8 @@ import httpx
 import pytest
 
 from benchmarks.scratch import PARAMS, Scratch, executed, seed_database
-from flows.__main__ import wait_for_server
 from flows.processes import end_tree
+from flows.server import wait_for_server
 from nand.project.server import local_server
 
 
@@ -35,8 +37,9 @@ class Served:
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
         }
-        said = self.project.dvc("remote", "add", "--local", "--default", "store", str(folder / "remote"))
+        said = self.project.dvc("remote", "add", "--force", "--default", "storage", str(folder / "remote"))
         assert said.returncode == 0, said.stderr
+        self.project.commit("Where the results are")
 
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess:
         return self.project.call(sys.executable, "-m", "prefect", "--no-prompt", *arguments)
@@ -113,7 +116,10 @@ def test_all_deployments_run_to_the_end_and_a_schedule_fires_by_itself(served: S
         table = served.artifact("nightly-table")
         assert "| detector | verdict | accepted % |" in table and "| april_gan |" in table
         assert "There was none." in table and "`params.yaml` as committed" in table
-        assert served.artifact("nightly-report").startswith("[report](file:///")
+        report = served.artifact("nightly-report")
+        assert "file:" not in report and f"On `{socket.gethostname()}`: " in report and "dvc pull" in report
+        names = {run["name"] for run in served.runs("nightly") if run["state_type"] == "COMPLETED"}
+        assert all(re.fullmatch(r"nightly 20\d\d-\d\d-\d\d \d\d:\d\d", name) for name in names), names
 
         words = {"class_name": "carpet", "text": "loose fibre", "accept_lost": "true"}
         completed(served.run("add-normality/add-normality", **words))
@@ -139,7 +145,6 @@ def test_all_deployments_run_to_the_end_and_a_schedule_fires_by_itself(served: S
     project.commit("with the added normality")
     clone = Scratch(served.folder / "elsewhere", project.params, {**project.environment, "HOME": str(served.folder)})
     project.git("clone", "--quiet", str(project.folder), str(clone.folder))
-    said = clone.dvc("remote", "add", "--local", "--default", "store", str(served.folder / "remote"))
     said = clone.dvc("pull")
     assert said.returncode == 0, said.stderr
     assert clone.digests() == project.digests()
@@ -152,11 +157,13 @@ def test_what_no_retry_can_mend_is_tried_once_and_named(served: Served) -> None:
     said = served.run("add-normality/add-normality", class_name="../secret", text="loose fibre")
     assert said.returncode == 1 and "class_name" in said.stdout + said.stderr
     before = (served.project.folder / "params.yaml").read_text()
+    said = served.run("add-normality/add-normality", class_name="carpt", text="loose fibre")
+    assert said.returncode == 1 and "carpet" in said.stdout + said.stderr, "a list in Prefect's form"
     with served.worker(served.project):
-        said = served.run("add-normality/add-normality", class_name="carpt", text="loose fibre")
+        said = served.run("add-normality/add-normality", class_name="carpet", text="fuzz", like='["nowhere.png"]')
         assert said.returncode == 1
     (run,) = [run for run in served.runs("add-normality") if run["state_type"] == "FAILED"]
-    assert "unknown class 'carpt'" in run["state"]["message"] and "carpet" in run["state"]["message"]
+    assert run["name"] == "carpet: fuzz" and "nowhere.png" in run["state"]["message"]
     tasks = served.ask("task_runs", flow_runs={"id": {"any_": [run["id"]]}})
     assert [task["run_count"] for task in tasks] == [1]
     assert (served.project.folder / "params.yaml").read_text() == before

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 from pipeline_project import Project
 
+from flows.server import wait_for_server
 from nand.project.server import local_server
 from nand_core.artifacts.store import Store
 
@@ -22,6 +23,7 @@ OUT = "artifacts/manifest.parquet"
 def ready(project: Project) -> Iterator[Project]:
     """A project with its images drawn and a server."""
     with local_server(project.folder / ".nand/prefect", project.environment) as url:
+        wait_for_server(url)
         project.environment["PREFECT_API_URL"] = url
         completes(stage(project, "demo_data"))
         yield project

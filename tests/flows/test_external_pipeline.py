@@ -13,6 +13,7 @@ from PIL import Image
 from pipeline_project import CLASSES, PARAMS, ROOT
 from sklearn.metrics import roc_auc_score
 
+from flows.server import wait_for_server
 from nand.project.server import local_server
 from nand_core.datasets.demo import subjects
 from nand_core.datasets.settings import DemoSettings
@@ -89,6 +90,7 @@ def outcome(project, tmp_path_factory):
             Image.fromarray(array).save(path)
     project.write_params()
     with local_server(project.folder / ".nand/prefect", project.environment) as url:
+        wait_for_server(url)
         project.environment["PREFECT_API_URL"] = url
         said = project.call(sys.executable, "-c", textwrap.dedent(COUNTED))
         assert said.returncode == 0, said.stdout[-3000:] + said.stderr[-3000:]

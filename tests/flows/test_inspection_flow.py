@@ -20,6 +20,7 @@ from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import kill_group
 from flows.inbox.rows import SCHEMA
+from flows.server import wait_for_server
 from nand.project.server import local_server
 
 IMAGES = 200
@@ -43,6 +44,7 @@ def project(tmp_path_factory) -> Iterator[Project]:
     made.params["run"] = {"shard": 8}
     made.create()
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
+        wait_for_server(url)
         made.environment["PREFECT_API_URL"] = url
         said = made.pipeline()
         assert said.returncode == 0, said.stderr[-3000:]

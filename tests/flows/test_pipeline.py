@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 
@@ -95,6 +96,8 @@ def test_record_of_the_run(project, first, status_after_first):
     executed = {name: row["executed"] for name, row in first.stages.items()}
     assert executed["prompts"] == len(CLASSES) * GROUPS
     assert executed["suppression"] == len(CLASSES) * TEXTS
+    for stage in ("prompts", "text_features", "evaluate"):
+        assert first.stages[stage]["cached"] == 0, "nothing was there yet; what is asked for twice is one item"
     assert executed["text_features"] >= 8 + 2 * 3
     each = 1 + 1 + GROUPS  # the detector's own scores, those of all texts, rows of groups
     assert executed["evaluate"] == len(DETECTORS) * len(CLASSES) * each
@@ -104,6 +107,12 @@ def test_record_of_the_run(project, first, status_after_first):
 def test_own_server_is_stopped(first):
     with socket.socket() as probe:
         assert probe.connect_ex(server_address(first.said)) != 0
+    assert "View at" not in first.said.stderr, "a link that is dead when the run has ended"
+
+
+def test_runs_are_called_after_what_they_do(first):
+    names = set(re.findall(r"Flow run '([^']+)'", first.said.stderr))
+    assert {"dataset", "evaluate", "base_maps april_gan", "base_maps patchcore"} <= names
 
 
 def test_each_image_is_encoded_once(first, manifest):
@@ -282,6 +291,16 @@ def test_unknown_group_is_refused(mistaken):
 def test_missing_data_folder_is_refused(mistaken):
     mistaken.params["dataset"] = {"kind": "folder", "root": "data/nowhere"}
     assert "data/nowhere" in refused(mistaken.repro())
+
+
+def test_maps_that_were_never_made_are_named(mistaken):
+    made = mistaken.folder / "artifacts/base_maps/patchcore/wood.npz"
+    away = made.rename(made.with_suffix(".away"))
+    try:
+        line = refused(mistaken.call(sys.executable, "-m", "flows", "evaluate"))
+    finally:
+        away.rename(made)
+    assert "artifacts/base_maps/patchcore/wood.npz: not there yet; 'nand repro' runs" in line
 
 
 def test_truncated_image_is_refused(mistaken):

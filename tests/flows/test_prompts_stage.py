@@ -15,6 +15,7 @@ import pytest
 from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import last_run
+from flows.server import wait_for_server
 from nand.project.server import local_server
 
 PHRASES = ["odd mark", "strange spot", "peculiar place", "unusual zone", "curious patch", "weird area"]
@@ -69,6 +70,7 @@ def stage(tmp_path_factory, chat, llm) -> Iterator[Stage]:
     del project.environment["PREFECT_LOGGING_TO_API_ENABLED"]
     project.environment |= {"OPENAI_API_KEY": chat.SECRET, "OPENAI_LOG": "debug"}
     with local_server(project.folder / ".nand/prefect", project.environment) as url:
+        wait_for_server(url)
         project.environment["PREFECT_API_URL"] = url
         yield Stage(project, llm)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pipeline_project import Project, State
+from pipeline_project import ROOT, Project, State
 
 from benchmarks.scratch import last_run, seed_database
+from flows.server import wait_for_server
 from nand.project.server import local_server
 
 BUCKET = "team"
@@ -88,10 +90,24 @@ def runs_nothing(project: Project, published: State) -> None:
     assert not (project.folder / ".nand").exists()
 
 
+def documented_remote(project: Project, document: str, place: str) -> None:
+    """What a document says to a project that has no remote yet, or one from the other document."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    said = next(line for line in text.splitlines() if line.startswith(".venv/bin/dvc remote add"))
+    arguments = shlex.split(said, comments=True)[1:]
+    succeeds(project.dvc(*arguments[:-1], place))
+    project.git("commit", "--quiet", "--message", "Where the results are", ".dvc/config")
+
+
 @pytest.fixture(scope="module")
 def pulled(project, published, folder_remote, tmp_path_factory) -> Project:
-    """A checkout whose results came from a folder."""
-    return moved(project, folder_remote, tmp_path_factory.mktemp("clone") / "project", {})
+    """A clone whose results came from a folder: of a checkout that followed one document after the other."""
+    documented_remote(project, "deploy.md", str(tmp_path_factory.mktemp("earlier")))
+    documented_remote(project, "sharing.md", folder_remote)
+    succeeds(project.dvc("push"))
+    other = clone(project, tmp_path_factory.mktemp("clone") / "project")
+    succeeds(other.dvc("pull"))
+    return other
 
 
 def test_pulled_from_a_folder_nothing_is_left_to_do(pulled, published):
@@ -119,6 +135,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Iterat
     home = tmp_path_factory.mktemp("prefect")
     seed_database(home)
     with local_server(home, project.environment) as url:
+        wait_for_server(url)
         yield url
 
 

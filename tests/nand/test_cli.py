@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from nand.cli.app import app
 from nand.cli.run import WIDTH, results, show_results
+from nand_core.errors import NandError
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -105,3 +107,49 @@ def test_what_a_run_prints_explains_the_verdicts(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "works: at least 80 % of a group pass" in said and "harms: over 1 % of the others" in said
     assert "threshold for 10 % false alarms\n" in said and said.index("1 helps") < said.index("70.0 → 90.5")
+
+
+def recorded(**stages: dict) -> tuple[int, str, str]:
+    """What is said of a last run."""
+    Path("params.yaml").touch()
+    Path("dvc.yaml").touch()
+    Path(".nand").mkdir()
+    nothing = {"items": 0, "executed": 0, "cached": 0, "seconds": 0.0}
+    run = {"run": "a", "stages": {name: nothing | row for name, row in stages.items()}}
+    Path(".nand/last_run.json").write_text(json.dumps(run))
+    return nand("status")
+
+
+def test_the_status_after_a_run_that_did_nothing_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said, _ = recorded(dataset={}, prompts={}, image_features={})
+    assert code == 0 and said.count("\n") == 1
+    assert said.endswith("nothing to do, all 2 stages were up to date\n")
+
+
+def test_the_status_shows_what_had_something_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = {"items": 3, "executed": 1, "cached": 2, "seconds": 0.1}
+    _, said, _ = recorded(demo_data={"seconds": 9.0}, dataset={}, prompts=ran, examples={"seconds": 0.02})
+    assert re.search(r"demo_data .* 9\.0 ", said) and re.search(r"prompts .* 3 .* 1 .* 2 .* 0\.1 ", said)
+    assert "nothing to do: dataset, examples\n" in said
+
+
+def test_a_record_or_results_that_were_cut_are_no_traceback(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recorded()
+    Path(".nand/last_run.json").write_text("{")
+    assert nand("status")[2].startswith("error: .nand/last_run.json: there was no run yet")
+    Path("results").mkdir()
+    Path("results/metrics.json").write_text("{")
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    with pytest.raises(NandError, match=r"^results/metrics\.json: not readable"):
+        show_results()
+
+
+def test_setting_up_says_what_it_does_from_the_first_second():
+    said = subprocess.run(
+        ["make", "--dry-run", "--always-make", "setup"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "--quiet" not in said and "a minute or more" in said
+    assert said.index("a minute or more") < said.index("pip install")

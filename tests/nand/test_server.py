@@ -1,14 +1,19 @@
-"""A local Prefect server never outlives the command that started it."""
+"""A local Prefect server and the programs below it never outlive the command that started them."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+from http_server import answering, prefect
+
+from nand.project.server import local_server
+from nand_core.errors import NandError
 
 from benchmarks.scratch import seed_database
 
@@ -21,7 +26,7 @@ from flows.processes import run_tree, sigterm_raises
 from nand.project.server import local_server
 with sigterm_raises(), local_server(Path(sys.argv[1]), os.environ) as url:
     if "wait" in sys.argv:
-        from flows.__main__ import wait_for_server
+        from flows.server import wait_for_server
         wait_for_server(url)
     run_tree([sys.executable, "-c", "print('running', flush=True); import time; time.sleep(600)"], os.environ)
 """
@@ -30,7 +35,7 @@ with sigterm_raises(), local_server(Path(sys.argv[1]), os.environ) as url:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_the_server_ends_with_its_command(tmp_path: Path, prefect_database: Path, number: int) -> None:
     seed_database(tmp_path)
-    # Nobody ends the processes below one that is killed: the server itself must, once it is wholly up.
+    # Nobody ends the server of one that is killed: it must itself, once it is wholly up.
     wait = ["wait"] if number == signal.SIGKILL else []
     command = [sys.executable, "-c", STARTER, str(tmp_path), *wait]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
@@ -43,24 +48,43 @@ def test_the_server_ends_with_its_command(tmp_path: Path, prefect_database: Path
             starter.wait(60)
         finally:
             starter.kill()
-    _, alive = psutil.wait_procs(servers, timeout=60)
+    _, alive = psutil.wait_procs(below, timeout=60)
     for process in alive:
         process.kill()
     assert not alive
-    if number != signal.SIGKILL:
-        assert not [process for process in below if process.is_running()]
-    for process in below:
-        if process.is_running():
-            process.kill()
 
 
 def test_a_server_that_is_given_is_used_and_left_alone(tmp_path: Path) -> None:
-    from nand.project.server import local_server
-
     before = psutil.Process().children()
-    with local_server(tmp_path, {"PREFECT_API_URL": "http://127.0.0.1:1/api"}) as url:
-        assert url == "http://127.0.0.1:1/api"
+    with answering(prefect) as given, local_server(tmp_path, {"PREFECT_API_URL": f"{given}/api"}) as url:
+        assert url == f"{given}/api"
         assert psutil.Process().children() == before
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("{page}", "is no Prefect API; its API is at {page}/api"),
+        ("{page}/", "is no Prefect API; its API is at {page}/api"),
+        ("{other}/api", "is no Prefect API; give the address of one, which ends in /api"),
+        ("{locked}/api", "{locked}/api asks for a password; set PREFECT_API_AUTH_STRING"),
+        ("http://127.0.0.1:1/api", "no Prefect server answers at http://127.0.0.1:1/api; start it"),
+        ("127.0.0.1:4200/api", "'127.0.0.1:4200/api' is no address; write one such as http://127.0.0.1:4200/api"),
+        ("http://[nonsense", "'http://[nonsense' is no address"),
+        ("http://here:port/api", "'http://here:port/api' is no address"),
+        ("nonsense", "'nonsense' is no address"),
+    ],
+)
+def test_a_wrong_address_is_one_line(tmp_path: Path, monkeypatch, url: str, said: str) -> None:
+    monkeypatch.setattr("nand.project.server.GIVEN", 0.1)
+    locked, other = partial(prefect, password=True), lambda *_: (404, "application/json", b"{}")
+    with answering(prefect) as page, answering(locked) as locked, answering(other) as other:
+        places = {"page": page, "locked": locked, "other": other}
+        given = {"PREFECT_API_URL": url.format(**places)}
+        with pytest.raises(NandError) as refused, local_server(tmp_path, given):
+            pass
+        assert "PREFECT_API_URL: " in str(refused.value) and said.format(**places) in str(refused.value)
+        monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:secret")
+        with local_server(tmp_path, {"PREFECT_API_URL": f"{places['locked']}/api"}):
+            pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from nand_core.config import check_names, load_params
+from nand_core.config import Params, check_names, load_params
 from nand_core.errors import NandError
 from nand_core.settings import EvaluationSettings, ExampleProtocol, SuppressionSection
 from nand_core.vlm.settings import EMBEDDED, AdaptSettings, EncoderSettings
@@ -329,3 +330,25 @@ def test_phrases_for_unknown_names(tmp_path):
         check_names(with_phrases(tmp_path, {"carpett": {"thread": ["loose thread on carpet"]}}), manifest)
     with pytest.raises(NandError, match=r"explicit.carpet: unknown group 'tread'; .*'thread'\? \(known: thread\)"):
         check_names(with_phrases(tmp_path, {"carpet": {"tread": ["loose thread on carpet"]}}), manifest)
+
+
+def numbers(node: Any, where: str) -> Iterator[tuple[str, dict]]:
+    """Every number of a JSON schema."""
+    if isinstance(node, dict):
+        if node.get("type") in ("integer", "number"):
+            yield where, node
+        node = list(node.items())
+    elif isinstance(node, list):
+        node = list(enumerate(node))
+    else:
+        return
+    for name, below in node:
+        yield from numbers(below, f"{where}.{name}")
+
+
+def test_every_number_has_bounds():
+    found = list(numbers(Params.model_json_schema(), "Params"))
+    assert len(found) > 50
+    for side in ("inimum", "aximum"):
+        open_ = [where for where, node in found if not {f"m{side}", f"exclusiveM{side}"} & node.keys()]
+        assert open_ == [], f"no m{side}"

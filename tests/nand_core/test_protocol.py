@@ -290,7 +290,7 @@ def test_a_detectors_mean_weighs_classes_not_groups():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"alpha": 1.1}, {"alpha": -0.1}, {"bootstrap": 0}, {"level": 100}, {"draws": 3}]
+    "bad", [{"alpha": 1.1}, {"alpha": -0.1}, {"bootstrap": 0}, {"bootstrap": 10**9}, {"level": 100}, {"draws": 3}]
 )
 def test_settings_are_validated(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
