@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flows.consent import STATUS
 from flows.processes import end_tree, run_tree
@@ -35,6 +35,7 @@ TRIAL = STATE / "trial"
 AS_IT_WAS = "params.yaml is as it was"
 CHANGED = "params.yaml is changed, 'nand repro' completes the run"
 Groups = dict[str, tuple[str, ...]]
+Step = Literal["checking", "computing", "recording"]
 
 
 class Stopped(Exception):
@@ -106,7 +107,10 @@ def look(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Cha
 
 
 def apply(
-    class_name: str, plan: Callable[[Params, Groups], Change], agree: Callable[[Change, Effect], bool] | None = None
+    class_name: str,
+    plan: Callable[[Params, Groups], Change],
+    agree: Callable[[Change, Effect], bool] | None = None,
+    tell: Callable[[Step], None] = lambda step: None,
 ) -> tuple[Change, Effect]:
     """Carry out the change that ``plan`` makes of the settings and the data set's groups.
 
@@ -116,6 +120,7 @@ def apply(
         class_name: a class of the data set.
         plan: makes the change.
         agree: asked when an added normality would cost more alarms than ``evaluation.lost_alarms``; None: nobody is.
+        tell: told each step as it begins.
 
     Returns:
         The change and its effect.
@@ -130,10 +135,12 @@ def apply(
     run, left = uuid.uuid4().hex, AS_IT_WAS
     try:
         with running(run) as environment:
+            tell("checking")
             text, change = _prepare(class_name, plan, environment)
             before = _rows(EFFECT, class_name)
             settings = STATE / "changed_params.yaml"
             _write(settings, change.edit(text))
+            tell("computing")
             with placed(change.files):
                 command = ("normality", class_name, change.normality.name if change.added else "", str(settings))
                 status = _flow(environment, *command, "1" if agree is None else str(change.limit))
@@ -150,6 +157,7 @@ def apply(
                 with logged(entry, edited):
                     left = CHANGED
                     _write(PARAMS, edited)
+            tell("recording")
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
             else:

@@ -1,0 +1,249 @@
+"""The project as its settings and results stand at one moment, and one class of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from flows.evaluate import NORMALITIES, decision_rules, effect_specs
+from flows.examples import Reference
+from flows.features import class_shards, text_vectors
+from flows.inbox.current import check_current
+from flows.run import ARTIFACTS, MANIFEST
+from flows.scope import texts
+from nand.page.direct import Direct, holding
+from nand.project.place import PARAMS
+from nand_core.artifacts.maps import MapFile
+from nand_core.artifacts.store import sha256_file
+from nand_core.config import load_params
+from nand_core.decision import final_maps
+from nand_core.errors import NandError
+from nand_core.normalities import Normality, current, known_groups
+from nand_core.normality import union
+from nand_core.operating import effect_table
+from nand_core.settings import Rule
+from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
+from tasks.normalities import EffectSpec, judged
+from tasks.scores import BaseScoreSpec, base_scores, opened
+
+DRAFT = Path("draft.npz")
+"""Stands for the suppression maps of what is no normality yet: they are in no file."""
+OPEN = 3
+"""Classes that are kept ready."""
+
+
+def digest_now() -> str:
+    """Of params.yaml: who made a draft on another one is told."""
+    try:
+        return hashlib.sha256(PARAMS.read_bytes()).hexdigest()
+    except OSError as error:
+        raise NandError(f"{PARAMS}: not readable ({error.strerror})") from error
+
+
+def stamp() -> tuple[object, ...]:
+    """Another one where the settings or the results are others."""
+    found = [path.stat() if path.exists() else None for path in (NORMALITIES, MANIFEST)]
+    return digest_now(), *((one.st_mtime_ns, one.st_size) if one else None for one in found)
+
+
+@lru_cache(256)
+def _digest(path: Path, changed: int, size: int) -> str:
+    return sha256_file(path)
+
+
+def _content(path: Path) -> str:
+    found = path.stat()
+    return _digest(path, found.st_mtime_ns, found.st_size)
+
+
+class Snapshot:
+    """Settings and results that belong together.
+
+    Raises
+    ------
+    NandError
+        When there are no results yet, or they are not those of the settings.
+    """
+
+    def __init__(self) -> None:
+        self.digest = digest_now()
+        self.params = load_params(PARAMS)
+        self.run = Direct.of(self.params)
+        self.groups = known_groups(self.run.manifest)
+        self.detectors = tuple(self.params.detectors)
+        self.held: dict[str, list[Normality]] = {}
+        for one in current(self.params.prompts, self.groups):
+            self.held.setdefault(one.class_name, []).append(one)
+        if not NORMALITIES.is_file():
+            raise NandError("no results yet; run 'nand repro' first")
+        self.effect = pd.read_parquet(NORMALITIES)
+        names = (self.params.prompts, self.params.detectors)
+        check_current(texts(self.run, None), self.held, text_vectors(), self.effect, ARTIFACTS, *names)
+        self._ready: dict[str, View] = {}
+
+    def view(self, class_name: str) -> View:
+        """One class; the last few are kept ready."""
+        if class_name not in self.groups:
+            raise NandError(f"no class is called {class_name!r}")
+        found = self._ready.pop(class_name, None) or View(self, class_name)
+        self._ready[class_name] = found
+        while len(self._ready) > OPEN:
+            self._ready.pop(next(iter(self._ready)))
+        return found
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return load_tokenizer(self.params.encoder)
+
+    def unknown(self, text: str) -> list[str]:
+        """The words of a text that the text encoder has never seen."""
+        return unknown_words(self.tokenizer, text)
+
+
+class View:
+    """One class's test images, what each detector says of them, and what is normal now.
+
+    Attributes:
+        rows: the manifest's, in the maps' order.
+        held: its normalities.
+    """
+
+    def __init__(self, snapshot: Snapshot, name: str) -> None:
+        self.snapshot, self.name = snapshot, name
+        self.run, self.params = snapshot.run, snapshot.params
+        manifest = self.run.manifest
+        self.rows = manifest[(manifest["split"] == "test") & (manifest["class"] == name)].reset_index(drop=True)
+        self.ids: list[str] = self.rows["path"].tolist()
+        self.number = {str(key)[:16]: position for position, key in enumerate(self.rows["sha256"])}
+        self.held = snapshot.held.get(name, [])
+        with holding(self.run.work.store):
+            self.rules = decision_rules(self.run, _content, name)
+        self.now = snapshot.effect[snapshot.effect["class"] == name]
+        self.base = {
+            detector: opened(ARTIFACTS / "base_maps" / detector / f"{name}.npz", self.ids)
+            for detector in snapshot.detectors
+        }
+        self.suppressed = [opened(self._maps(one), self.ids) for one in self.held]
+
+    def _maps(self, one: Normality) -> Path:
+        return ARTIFACTS / "suppression" / self.name / f"{one.name}.npz"
+
+    @cached_property
+    def shards(self) -> tuple[Any, ...]:
+        """The encoded test images."""
+        with holding(self.run.work.store):
+            return class_shards(self.run, "test", encoded=True, class_name=self.name)[self.name]
+
+    def prepare(self) -> None:
+        """What the first question would else wait for."""
+        self.run.work.vlm()
+        text_vectors()
+        if self.shards:
+            with holding(self.run.work.store):
+                Reference(self.run).distances(self.name, self.shards)
+
+    def specs(self, run: Direct, new: Normality) -> dict[str, EffectSpec]:
+        """Of each detector: what judges the images with ``new``, in the settings of ``run``, beside what is held.
+
+        A normality with files of its own has :data:`DRAFT` in the place of its maps.
+        """
+        instead = {new.name: DRAFT} if new.apart else {}
+        found = effect_specs(run, self.rules, lambda path: "", self.name, instead)
+        return {detector: spec for (_, detector), spec in found.items()}
+
+    def state(self, detector: str) -> pd.DataFrame:
+        """Every test image as it is judged now, by its path: kind, score, limit, rejected, and whether it is counted.
+
+        One that is an example of a normality is not judged: its score is the one before, and no limit judges it.
+        """
+        rows = self.now[self.now["detector"] == detector]
+        suffix = "after"
+        if rows.empty:
+            rows, suffix = self._plain(detector), "before"
+        rows = rows.set_index("id").reindex(self.ids)
+        counted = rows[f"score_{suffix}"].notna()
+        kinds = self.rows["group"].where(self.rows["group"] != "", self.rows["type"])
+        return pd.DataFrame(
+            {
+                "number": range(len(self.ids)),
+                "kind": kinds.to_numpy(),
+                "good": (self.rows["type"] == "good").to_numpy(),
+                "score": rows[f"score_{suffix}"].where(counted, pd.Series(self._before(detector), self.ids)),
+                "limit": rows[f"threshold_{suffix}"],
+                "rejected": rows[f"alarm_{suffix}"].eq(True),
+                "counted": counted,
+                "key": self.rows["sha256"].str[:16].to_numpy(),
+            },
+            index=self.ids,
+        )
+
+    def _plain(self, detector: str) -> pd.DataFrame:
+        """As long as nothing was added: the rows of a detector by its own scores."""
+        scores = self._before(detector)
+        spec = EffectSpec(
+            detector=detector,
+            rows=tuple(self.rows[["class", "type", "group", "path"]].to_dict("records")),
+            added=(),
+            base="",
+            base_path=Path(),
+            suppressions=(),
+            suppression_paths=(),
+            rule=self.rules[detector, self.name],
+            settings=self.params.evaluation.for_(detector, self.name),
+        )
+        return effect_table(judged(spec, scores, scores))
+
+    def _before(self, detector: str) -> np.ndarray:
+        path = self.base[detector].path
+        spec = BaseScoreSpec(ids=tuple(self.ids), base=_content(path), base_path=path)
+        with holding(self.run.work.store):
+            (record,) = self.run.items(base_scores, {"": spec}).values()
+            found: np.ndarray = np.load(self.run.work.store.path(record), allow_pickle=False)
+        return found
+
+    def final(self, detector: str, number: int) -> tuple[Tensor, float]:
+        """A_final (256, 256) of an image as it is judged now, and the limit that judges it (nan: none)."""
+        part = slice(number, number + 1)
+        anomaly = torch.from_numpy(self.base[detector][part])
+        found = [torch.from_numpy(file[part]) for file in self.suppressed]
+        limit = float(self.state(detector)["limit"].iloc[number])
+        return decided(anomaly, found, self.rules[detector, self.name])[0], limit
+
+
+def decided(anomaly: Tensor, suppressions: list[Tensor], rule: Rule) -> Tensor:
+    """A_final of maps (n, 256, 256) by all suppression maps: the page's one call of the decision."""
+    return final_maps(anomaly, union(suppressions), rule) if suppressions else anomaly
+
+
+def files_of(spec: EffectSpec, ids: list[str]) -> list[MapFile | None]:
+    """The suppression maps that judge, None for those of the draft."""
+    return [None if path == DRAFT else opened(path, ids) for path in spec.suppression_paths]
+
+
+class Current:
+    """The snapshot of now: made anew when the settings or the results are others."""
+
+    def __init__(self, make: Callable[[], Snapshot] = Snapshot) -> None:
+        self._make = make
+        self._stamp: tuple[object, ...] = ()
+        self._made: Snapshot | None = None
+
+    def __call__(self) -> Snapshot:
+        """
+        Raises
+        ------
+        NandError
+            As :class:`Snapshot`.
+        """
+        now = stamp()
+        if self._made is None or now != self._stamp:
+            self._made, self._stamp = self._make(), now
+        return self._made
