@@ -267,7 +267,7 @@ function fade() {
 }
 
 for (const id of ['fade', 'viewer-fade']) {
-  $(id).value = recall(localStorage, 'nand:fade') ?? 70;
+  $(id).value = recall(localStorage, 'nand:fade') ?? 50;
   $(id).addEventListener('input', () => {
     $('fade').value = $('viewer-fade').value = $(id).value;
     remember(localStorage, 'nand:fade', $(id).value);
@@ -295,7 +295,10 @@ async function view(one) {
   if (!$('viewer').open) $('viewer').showModal();
   const size = await fetch(`${address(one, 'large').replace('large.webp', 'size')}`).then((answer) => answer.json()).catch(() => null);
   const known = shown().find(([, other]) => other.key === one.key);
-  if (viewed === one && size?.width) box.reset([size.width, size.height], known?.[1].box || null);
+  if (viewed === one && size?.width) {
+    $('stage').style.setProperty('--ratio', size.width / size.height);
+    box.reset([size.width, size.height], known?.[1].box || null);
+  }
 }
 
 const finish = (side) => () => {
