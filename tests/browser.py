@@ -18,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 REQUIRED = "NAND_BROWSER"
-PATIENCE = 120.0
+PATIENCE = 60.0
 NEVER_HERE = "127.0.0.1:9"
 
 

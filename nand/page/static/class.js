@@ -44,6 +44,7 @@ function changed(live) {
     $('answer').hidden = true;
     return;
   }
+  $('answer').setAttribute('aria-busy', 'true');
   timer = setTimeout(() => look(live), live ? TYPED : 0);
 }
 
