@@ -279,7 +279,7 @@ def test_images_are_clicked_and_a_box_is_drawn(page, looked):
     page.click("#viewer-like")
     assert [one.text for one in page.all("#chosen li span")] == ["fine", "fine, in a box"]
     assert "2 of the images that you chose are test images" in looked()
-    for _ in "two":
+    for _ in range(2):
         page.click("#chosen .remove")
     assert not page.all("#chosen li")
 

@@ -16,7 +16,7 @@ from nand.cli.run import WIDTH, results, show_results
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     *("repro", "status", "list", "check", "weights", "cache info", "prompts export"),
-    *("add a b", "remove a b", "log", "undo 1", ""),
+    *("add a b", "remove a b", "log", "undo 1", "page", ""),
 ]
 
 
