@@ -136,7 +136,7 @@ def _act(page: Browser, draw: np.random.Generator, names: list[str]) -> None:
         page.script("document.getElementById('viewer')?.close()")
 
 
-def large(folder: Path, images: int = 5000) -> None:
+def large(folder: Path, images: int) -> None:
     """A project of five classes with ``images`` drawn test images in all, and its results."""
     params = json.loads(json.dumps(PARAMS))
     names = ["carpet", "grid", "leather", "tile", "wood"]
@@ -155,9 +155,10 @@ def main() -> None:
     parser.add_argument("what", choices=("answers", "memory", "large"))
     parser.add_argument("project", type=Path)
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--images", type=int, default=5000)
     given = parser.parse_args()
     if given.what == "large":
-        large(given.project)
+        large(given.project, given.images)
         return
     found = answers(given.project) if given.what == "answers" else memory(given.project, given.minutes)
     print(json.dumps(found, indent=2))

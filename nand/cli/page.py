@@ -6,6 +6,7 @@ import ipaddress
 import os
 import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +69,8 @@ def page(
         create_app(Server(folder), rules), access_log=False, log_level="warning", server_header=False, ws="none",
         timeout_graceful_shutdown=5,
     )  # fmt: skip
-    uvicorn.Server(settings).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # how it is to end
+        uvicorn.Server(settings).run(sockets=[listening])
 
 
 def _loopback(host: str) -> bool:

@@ -36,8 +36,8 @@ from tasks.scores import BaseScoreSpec, base_scores, opened
 
 DRAFT = Path("draft.npz")
 """Stands for the suppression maps of what is no normality yet: they are in no file."""
-OPEN = 3
-"""Classes that are kept ready."""
+OPEN = 32
+"""Classes that are kept ready; no map of theirs is."""
 
 
 def digest_now() -> str:
@@ -122,6 +122,7 @@ class View:
         manifest = self.run.manifest
         self.rows = manifest[(manifest["split"] == "test") & (manifest["class"] == name)].reset_index(drop=True)
         self.ids: list[str] = self.rows["path"].tolist()
+        self.place = {path: position for position, path in enumerate(self.ids)}
         self.number = {str(key)[:16]: position for position, key in enumerate(self.rows["sha256"])}
         self.held = snapshot.held.get(name, [])
         with holding(self.run.work.store):
@@ -132,6 +133,8 @@ class View:
             for detector in snapshot.detectors
         }
         self.suppressed = [opened(self._maps(one), self.ids) for one in self.held]
+        self._states: dict[str, pd.DataFrame] = {}
+        self._prepared = False
 
     def _maps(self, one: Normality) -> Path:
         return ARTIFACTS / "suppression" / self.name / f"{one.name}.npz"
@@ -143,7 +146,10 @@ class View:
             return class_shards(self.run, "test", encoded=True, class_name=self.name)[self.name]
 
     def prepare(self) -> None:
-        """What the first question would else wait for."""
+        """What the first question would else wait for; once."""
+        if self._prepared:
+            return
+        self._prepared = True
         self.run.work.vlm()
         text_vectors()
         if self.shards:
@@ -164,6 +170,11 @@ class View:
 
         One that is an example of a normality is not judged: its score is the one before, and no limit judges it.
         """
+        if detector not in self._states:
+            self._states[detector] = self._state(detector)
+        return self._states[detector]
+
+    def _state(self, detector: str) -> pd.DataFrame:
         rows = self.now[self.now["detector"] == detector]
         suffix = "after"
         if rows.empty:
@@ -181,6 +192,8 @@ class View:
                 "rejected": rows[f"alarm_{suffix}"].eq(True),
                 "counted": counted,
                 "key": self.rows["sha256"].str[:16].to_numpy(),
+                "width": self.rows["width"].to_numpy(),
+                "height": self.rows["height"].to_numpy(),
             },
             index=self.ids,
         )
@@ -245,5 +258,10 @@ class Current:
         """
         now = stamp()
         if self._made is None or now != self._stamp:
-            self._made, self._stamp = self._make(), now
+            try:
+                self._made, self._stamp = self._make(), now
+            except NandError:
+                # A change at work has written its results, and the settings are yet to come.
+                if self._made is None or now[0] != self._stamp[0]:
+                    raise
         return self._made

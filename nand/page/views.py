@@ -15,7 +15,8 @@ from nand.page.preview import Preview, agreement, lost_ids
 from nand.page.snapshot import View
 from nand_core.effect import controls, in_words
 from nand_core.operating import effect_summary
-from nand_core.report.changes import against, changed
+from nand_core.report.changes import Changed, against, changed
+from nand_core.report.panels import fitted
 from nand_core.settings import EvaluationSettings
 
 REJECTED, GOOD, ALL = "rejected", "good", "all"
@@ -24,6 +25,8 @@ PART = 120
 CHANGED = 48
 """Images that change sides which a preview shows."""
 BINS = 44
+SIDE = 160
+"""Longest side of a picture in a list, in pixels of the page."""
 
 WORDS = {
     "other anomalies lose their alarm": "other faults would be let through",
@@ -49,6 +52,7 @@ class Tile:
         number: its place among the class's test images.
         says: how it scores, in words.
         tone: what it is to a line: rejected, passes, or kept out of the count.
+        width, height: of its picture in a list, so that nothing moves when it comes.
     """
 
     key: str
@@ -57,6 +61,8 @@ class Tile:
     kind: str
     says: str
     tone: str
+    width: int
+    height: int
 
 
 def times(score: float, limit: float) -> str:
@@ -74,7 +80,12 @@ def tile(row: Any, name: str) -> Tile:
     """Of a row of :meth:`View.state`."""
     tone = "rejected" if row.rejected else "passes" if row.counted else "example"
     says = times(row.score, row.limit) if row.counted else "shown as fine, not counted"
-    return Tile(row.key, int(row.number), name, str(row.kind), says, tone)
+    return _made(row, name, says, tone)
+
+
+def _made(row: Any, name: str, says: str, tone: str) -> Tile:
+    size = fitted((int(row.width), int(row.height)), SIDE)
+    return Tile(str(row.key), int(row.number), name, str(row.kind), says, tone, *size)
 
 
 def shown(state: pd.DataFrame, show: str) -> pd.DataFrame:
@@ -190,7 +201,7 @@ def answer(view: View, found: Preview, detector: str, operating: pd.DataFrame) -
         rows["score_after"],
         (float(limits["threshold_before"].iloc[0]), float(limits["threshold_after"].iloc[0])),
     )
-    gone = lost_ids(found.rows)
+    gone, state = lost_ids(found.rows), view.state(detector)
     return {
         "one": one,
         "named": bool(one.group),
@@ -206,7 +217,7 @@ def answer(view: View, found: Preview, detector: str, operating: pd.DataFrame) -
         "whole": set(found.effect["detector"]) == set(view.snapshot.detectors),
         "histograms": pair,
         "sides": [
-            (side, label, [_tile(view, image) for image in images if image.side == side][:CHANGED],
+            (side, label, [_tile(state, image) for image in images if image.side == side][:CHANGED],
              sum(image.side == side for image in images))
             for side, label in SIDES.items()
         ],
@@ -218,12 +229,10 @@ def answer(view: View, found: Preview, detector: str, operating: pd.DataFrame) -
     }  # fmt: skip
 
 
-def _tile(view: View, image: Any) -> Tile:
-    number = view.ids.index(image.id)
-    key = str(view.rows["sha256"].iloc[number])[:16]
+def _tile(state: pd.DataFrame, image: Changed) -> Tile:
     before, after = times(image.score_before, image.threshold_before), times(image.score_after, image.threshold_after)
     tone = "passes" if image.alarm_before else "rejected"
-    return Tile(key, number, image.id, image.kind, f"{before.split(' ')[0]} → {after}", tone)
+    return _made(state.loc[image.id], image.id, f"{before.split(' ')[0]} → {after}", tone)
 
 
 def _kinds(rows: pd.DataFrame) -> list[dict[Hashable, Any]]:
@@ -253,7 +262,6 @@ def question(view: View, gone: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     state = view.state(view.snapshot.detectors[0])
     for name in sorted(by):
         if name in state.index:
-            row: Any = state.loc[name]
-            one = Tile(row["key"], int(row["number"]), name, row["kind"], ", ".join(by[name]), "rejected")
+            one = _made(state.loc[name], name, ", ".join(by[name]), "rejected")
             kinds.setdefault(one.kind, []).append((one, by[name]))
     return {"count": len(by), "kinds": kinds, "detectors": len(view.snapshot.detectors)}

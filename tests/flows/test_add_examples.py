@@ -323,7 +323,7 @@ def test_what_the_page_accepted_is_what_nand_add_writes(project, page, before_pa
     entry = json.loads((project.folder / "normalities.jsonl").read_text().splitlines()[-1])
     assert (entry["action"], entry["text"], entry["who"]) == ("add", NAMED, "Ada of the line")
     assert entry["lost"]["april_gan"] > 0
-    assert f"- {NAMED}" in (project.folder / "params.yaml").read_text()
+    assert NAMED in (project.folder / "params.yaml").read_text()
     assert json.loads(project.dvc("status", "--json").stdout) == {}
 
 
@@ -335,7 +335,7 @@ def test_the_pages_figures_are_those_that_nand_add_then_writes(project, page, fo
 
 def test_it_is_undone_in_the_log(project, page, before_page):
     page.go("/log")
-    assert "4 · " in page.text(".log li") and "Ada of the line" in page.text(".log li")
+    assert "Ada of the line" in page.text(".log li")
     page.click(".log li .undo")
     page.until(lambda: "“loose zorkly fibre” taken back" in page.text(".log li h2"))
     assert ((project.folder / "params.yaml").read_text(), project.digests()) == before_page

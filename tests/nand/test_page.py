@@ -172,7 +172,7 @@ def test_a_histogram_counts_every_image_once():
 
 def test_names_and_texts_are_escaped():
     row = {"key": "a" * 16, "number": 0, "kind": HOSTILE, "good": False, "score": 2.0, "limit": 1.0, "rejected": True}
-    state = pd.DataFrame([row | {"counted": True}], index=[HOSTILE])
+    state = pd.DataFrame([row | {"counted": True, "width": 8, "height": 6}], index=[HOSTILE])
     snapshot = SimpleNamespace(digest="0" * 64, detectors=("d",))
     view = SimpleNamespace(name=HOSTILE, snapshot=snapshot, state=lambda detector: state)
     asked = question(view, {"d": [HOSTILE]})

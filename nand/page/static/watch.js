@@ -13,7 +13,7 @@ const STEPS = {
 const NEXT = { idle: 4000, busy: 700 };
 const listeners = [];
 let digest = document.body.dataset.digest || '';
-let seen = Number(recall(sessionStorage, 'nand:seen') || 0);
+let seen = recall(sessionStorage, 'nand:seen'); // null in a new window: what ended before it is no news
 let asked = 0;
 let mine = Number(recall(sessionStorage, 'nand:mine') || 0);
 
@@ -23,6 +23,7 @@ export const onChange = (call) => listeners.push(call);
 // A change that was started here: followed until it ends.
 export function follow(number) {
   mine = number;
+  settle(number - 1);
   remember(sessionStorage, 'nand:mine', number);
   look();
 }
@@ -48,15 +49,28 @@ function show(work) {
   if (!work.over) {
     $('work').classList.add('busy');
     say('work', `${named(work)} ${STEPS[work.step] || work.step}${by(work)} …`);
+    settle(seen ?? 0);
+  } else if (seen === null) {
+    settle(work.number);
   } else if (work.number > seen) {
-    seen = work.number;
-    remember(sessionStorage, 'nand:seen', seen);
-    $('work').classList.remove('busy');
+    settle(work.number);
     const failed = work.step === 'failed';
-    $('work').classList.toggle('failed', failed);
-    say('work', failed ? `${named(work)}: not done. ${work.message}` : `${named(work)}: done${by(work)}`);
+    const text = failed ? `${named(work)}: not done. ${work.message}` : `${named(work)}: done${by(work)}`;
+    tell(text, failed);
+    if (own && !failed) remember(sessionStorage, 'nand:told', text); // the page is loaded anew with it
     listeners.forEach((call) => call({ work, own, digest }));
   }
+}
+
+function settle(number) {
+  seen = Number(number);
+  remember(sessionStorage, 'nand:seen', seen);
+}
+
+function tell(text, failed = false) {
+  $('work').classList.remove('busy');
+  $('work').classList.toggle('failed', failed);
+  say('work', text);
 }
 
 async function question(work) {
@@ -109,21 +123,25 @@ async function look() {
   timer = setTimeout(look, document.hidden ? 4 * next : next);
 }
 
-document.addEventListener('visibilitychange', () => { if (!document.hidden) look(); });
-look();
-
 // The log's buttons, and those that take back what is fine.
 export async function takeBack(body, button) {
   button.disabled = true;
   const said = await post('/back', { digest, who: recall(localStorage, 'nand:who') || '', ...body });
   button.disabled = false;
-  if (said.error) {
-    $('work').classList.add('failed');
-    say('work', said.error);
-  } else follow(said.number);
+  if (said.error) tell(said.error, true);
+  else follow(said.number);
+}
+
+const told = recall(sessionStorage, 'nand:told');
+if (told) {
+  tell(told);
+  remember(sessionStorage, 'nand:told', '');
 }
 
 document.querySelectorAll('button.undo').forEach((button) => {
   button.addEventListener('click', () => takeBack({ entry: Number(button.dataset.entry) }, button));
 });
 if (document.querySelector('ol.log')) onChange(() => location.reload());
+
+document.addEventListener('visibilitychange', () => { if (!document.hidden) look(); });
+look();
