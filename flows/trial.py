@@ -125,13 +125,18 @@ def _finish(run: Run) -> None:
 
 def _asked(run: Run, one: Normality) -> Asked:
     """The question about a normality's text, whose phrases are printed."""
+    made, asked = asked_of(run, one)
+    describe(made)
+    warn_of_unknown(f"{one.class_name}/{one.name}", made, load_tokenizer(run.params.encoder))
+    return asked
+
+
+def asked_of(run: Run, one: Normality) -> tuple[dict[str, Any], Asked]:
+    """The prompt set of a normality that is yet to be one, and the question that it gives."""
     specs = {"": prompt_spec(run, one.class_name, one.text, one.phrases)}
     (record,) = run.items(make_phrases, specs, stage="prompts").values()
     made: dict[str, Any] = json.loads(run.work.store.path(record).read_bytes())
-    describe(made)
-    tokenizer = load_tokenizer(run.params.encoder)
-    warn_of_unknown(f"{one.class_name}/{one.name}", made, tokenizer)
-    check_normality(one, made, tokenizer)
+    check_normality(one, made, load_tokenizer(run.params.encoder))
     said = TextSpec(sentences=tuple(sentences(made["phrases"])), encoder=encoder_key(run.params.encoder))
     (record,) = run.items(encode, {"": said}, stage="text_features").values()
     vectors = text_vectors()
@@ -139,7 +144,7 @@ def _asked(run: Run, one: Normality) -> Asked:
         raise NandError(f"class {one.class_name!r}: no text features yet; run 'nand repro' first")
     vectors[one.class_name, one.name, "add"] = tuple(np.load(run.work.store.path(record), allow_pickle=False).tolist())
     groups = known_groups(run.manifest)
-    return question(vectors, groups, run.params.suppression, (one.class_name, one.name), one)
+    return made, question(vectors, groups, run.params.suppression, (one.class_name, one.name), one)
 
 
 def describe(made: dict[str, Any]) -> None:

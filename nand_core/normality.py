@@ -98,6 +98,13 @@ def suppression_map(
         shift = torch.zeros(len(text), device=text.device)
         shift[1] = math.log(settings.prior)
         logits = [layer + shift[:, None, None] for layer in logits]
+    # An image at a time: its probabilities fit into a processor's cache, those of a batch do not.
+    images = range(len(logits[0]))
+    return torch.cat([_first([layer[i : i + 1] for layer in logits], settings) for i in images])
+
+
+def _first(logits: Sequence[Tensor], settings: SuppressionSettings) -> Tensor:
+    """Where the first of the texts is seen, dilated, and left out what the third and later ones claim."""
     probabilities = layer_probabilities(logits, MAP_SIZE)
     found = combine(probabilities[:, :, 0], settings.combine).clamp(0, 1)
     if settings.dilation:

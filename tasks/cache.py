@@ -83,6 +83,13 @@ def item(function: Callable[[Any, Any], Record]) -> Item:
     )(run)
 
 
+def record_of(made: Item, spec: Spec, work: Any) -> Record:
+    """What the item of ``spec`` gives: out of the cache, else computed here and now and put there; without Prefect."""
+    if found := work.store.lookup(key_of(made, spec)):
+        return cast(Record, found)
+    return Record.model_validate(made.fn(spec, work))
+
+
 def stored_in(made: Item, store: Store) -> Item:
     """The task with its records and locks in ``store``."""
     policy = made.cache_policy.configure(

@@ -6,7 +6,9 @@ import io
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from nand_core.artifacts.store import Record
 from nand_core.decision import Claimed
@@ -37,14 +39,19 @@ class EffectSpec(Spec):
     settings: EvaluationSettings
 
 
+def judged(spec: EffectSpec, before: ArrayLike, after: ArrayLike) -> pd.DataFrame:
+    """The class's rows of ``results/normalities.parquet`` by the scores (n,) of its images before and after."""
+    rows = pd.DataFrame(list(spec.rows))
+    kept = ~rows["path"].isin(spec.left_out).to_numpy()
+    before, after = np.asarray(before)[kept], np.asarray(after)[kept]
+    return effect_rows(spec.detector, rows[kept], spec.added, before, after, spec.settings)
+
+
 @item
 def normalities(spec: EffectSpec, work: Work) -> Record:
     """The class's rows of ``results/normalities.parquet``."""
-    rows = pd.DataFrame(list(spec.rows))
-    asked = [spec.claims]
-    before, after = map_scores(spec.files[spec.base], spec.files, asked, rows["path"].tolist(), spec.rule)
-    kept = ~rows["path"].isin(spec.left_out).to_numpy()
-    found = effect_rows(spec.detector, rows[kept], spec.added, before[kept], after[kept], spec.settings)
+    ids = [row["path"] for row in spec.rows]
     buffer = io.BytesIO()
-    found.to_parquet(buffer, index=False)
+    before, after = map_scores(spec.files[spec.base], spec.files, [spec.claims], ids, spec.rule)
+    judged(spec, before, after).to_parquet(buffer, index=False)
     return work.store.put(buffer.getvalue(), "parquet")

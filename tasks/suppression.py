@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record
@@ -44,26 +45,30 @@ class SuppressionSpec(Spec):
     settings: SuppressionSettings
 
 
-@item
-def suppression(spec: SuppressionSpec, work: Work) -> Record:
-    """A_sup (n, 256, 256) in [0, 1]."""
+def drawing(spec: SuppressionSpec, work: Work) -> Callable[[int], Tensor]:
+    """What draws A_sup (n, 256, 256) of the shard with a number, in any order and several at once."""
     vlm = work.vlm(heads=spec.heads)
     shown, distances = None, None
     if spec.shown is not None:
         shown = read_shown(spec.shown.like, spec.shown.unlike, spec.shown.good, spec.shown.settings, work)
         distances = np.load(work.store.path(spec.shown.distances), allow_pickle=False)
+    starts = [0, *accumulate(len(shard.ids) for shard in spec.shards)]
 
-    def batches() -> Iterator[NDArray[np.float32]]:
-        start = 0
-        for shard in spec.shards:
-            stop = start + len(shard.ids)
-            compared = None
-            if spec.shown is not None and shown is not None and distances is not None:
-                compared = Compared(shown, torch.from_numpy(distances[start:stop]), spec.shown.settings)
-            yield seen(vlm, ShardBatch(shard, work).features(), spec.asked, compared, spec.settings).numpy()
-            start = stop
+    def draw(number: int) -> Tensor:
+        compared = None
+        if spec.shown is not None and shown is not None and distances is not None:
+            part = torch.from_numpy(distances[starts[number] : starts[number + 1]])
+            compared = Compared(shown, part, spec.shown.settings)
+        return seen(vlm, ShardBatch(spec.shards[number], work).features(), spec.asked, compared, spec.settings)
 
+    return draw
+
+
+@item
+def suppression(spec: SuppressionSpec, work: Work) -> Record:
+    """A_sup (n, 256, 256) in [0, 1]."""
+    draw = drawing(spec, work)
     ids = [path for shard in spec.shards for path in shard.ids]
     with work.store.writing("npz") as put:
-        write_maps(put.path, ids, batches())
+        write_maps(put.path, ids, (draw(number).numpy() for number in range(len(spec.shards))))
     return put.record

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flows.consent import STATUS
 from flows.processes import run_tree, supervised
@@ -35,6 +35,7 @@ TRIAL = STATE / "trial"
 AS_IT_WAS = "params.yaml is as it was"
 CHANGED = "params.yaml is changed, 'nand repro' completes the run"
 Groups = dict[str, tuple[str, ...]]
+Step = Literal["checking", "computing", "recording"]
 
 
 class Stopped(Exception):
@@ -110,6 +111,7 @@ def apply(
     plan: Callable[[Params, Groups], Change],
     show: Callable[[Change, Effect], None],
     agree: Callable[[Change, Effect], bool] | None = None,
+    tell: Callable[[Step], None] = lambda step: None,
 ) -> None:
     """Carry out the change that ``plan`` makes of the settings and the data set's groups.
 
@@ -120,6 +122,7 @@ def apply(
         plan: makes the change.
         show: told the change and its effect once it holds; DVC takes it in afterwards, which takes seconds.
         agree: asked when an added normality would cost more alarms than ``evaluation.lost_alarms``; None: nobody is.
+        tell: told each step as it begins.
 
     Raises
     ------
@@ -131,10 +134,12 @@ def apply(
     run, left = uuid.uuid4().hex, AS_IT_WAS
     try:
         with running(run) as environment:
+            tell("checking")
             text, change = _prepare(class_name, plan, environment)
             before = _rows(EFFECT, class_name)
             settings = STATE / "changed_params.yaml"
             params_file.write(settings, change.edit(text))
+            tell("computing")
             with placed(change.files):
                 command = ("normality", class_name, change.normality.name if change.added else "", str(settings))
                 status = _flow(environment, *command, "1" if agree is None else str(change.limit))
@@ -152,6 +157,7 @@ def apply(
                     left = CHANGED
                     params_file.write(PARAMS, edited)
             show(change, Effect(before, after))
+            tell("recording")
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet")
             else:

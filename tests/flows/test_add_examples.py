@@ -9,16 +9,23 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from browser import Browser, browser, programs
 from pipeline_project import PARAMS, Project
+from selenium.webdriver import ActionChains
 
 from benchmarks.scratch import last_run
 from flows.server import wait_for_server
+from nand.page.draft import Draft
+from nand.page.server import Server
 from nand.project.server import local_server
+from nand_core.artifacts.store import sha256_file
 from nand_core.report.strips import strip_name
 from nand_core.verdict import VERDICTS
 
@@ -70,8 +77,30 @@ def tried(project, refused) -> tuple[str, dict[str, str], str]:
     return said, project.digests(), (project.folder / "params.yaml").read_text()
 
 
+def foresee(project: Project, draft: dict) -> pd.DataFrame:
+    """The rows of ``results/normalities.parquet`` that the page computes for a draft."""
+    threads = torch.get_num_threads()  # the project's runs have one, and so has the page
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        torch.set_num_threads(1)
+        try:
+            *_, last = Server().look(Draft.model_validate({"class": "wood", **draft}), "april_gan", live=False)
+        finally:
+            torch.set_num_threads(threads)
+    return last.effect.reset_index(drop=True)
+
+
 @pytest.fixture(scope="module")
-def added(project, first, tried) -> str:
+def foreseen_examples(project, tried) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """By the page, and by ``nand try``."""
+    shown = [{"source": "test", "key": sha256_file(project.folder / name)[:16]} for name in SHOWN]
+    return foresee(project, {"text": WORDS[1], "like": shown}), pd.read_parquet(
+        project.folder / ".nand/trial/effect.parquet"
+    )
+
+
+@pytest.fixture(scope="module")
+def added(project, first, foreseen_examples) -> str:
     return nand(project, *ADD, "--from-test", "--yes")
 
 
@@ -103,6 +132,11 @@ def test_trying_images_changes_nothing(first, tried):
     assert "wood: if 'fuzz ok' were normal (nothing is changed):" in said
     assert "to make it so: nand add wood 'fuzz ok' --like" in said
     assert tuple(left) == first
+
+
+def test_the_page_foresees_of_examples_what_nand_try_does(foreseen_examples):
+    found, tried = foreseen_examples
+    pd.testing.assert_frame_equal(found, tried.reset_index(drop=True), check_exact=True)
 
 
 def test_the_examples_are_left_out_of_the_effect(added, after):
@@ -163,6 +197,155 @@ def test_what_was_removed_is_put_back_with_its_images_out_of_the_cache(project, 
     for name in ("like", "asked", "effect", "lost"):
         assert entries[2][name] == entries[0][name]
     assert entries[0]["effect"]["april_gan"]["hole"]["images"] == 1, "the examples are not counted"
+
+
+# The page, in a browser: "fuzz ok" holds.
+NAMED = "loose zorkly fibre"
+
+
+@pytest.fixture(scope="module")
+def page(project, after, removed) -> Iterator[Browser]:
+    """``nand page`` of the project, in a browser."""
+    programs()
+    place = {"cwd": project.folder, "env": project.environment}
+    process = subprocess.Popen([*NAND, "page", "--port", "0"], stdout=subprocess.PIPE, text=True, **place)
+    try:
+        address = re.search(r"http://localhost:\d+", process.stdout.readline())[0]
+        with browser(address) as window:
+            yield window
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@pytest.fixture
+def looked(page) -> Callable[[], str]:
+    """Waits for an answer to what was typed or clicked; what it says."""
+
+    def wait() -> str:
+        page.until(lambda: page.all("#answer:not([hidden], [aria-busy])") and not page.all("#result.old"))
+        return page.text("#answer")
+
+    return wait
+
+
+@pytest.fixture(scope="module")
+def foreseen(project, page) -> pd.DataFrame:
+    """Before it is accepted."""
+    return foresee(project, {"text": NAMED})
+
+
+@pytest.fixture(scope="module")
+def before_page(project, page) -> tuple[str, dict[str, str]]:
+    return (project.folder / "params.yaml").read_text(), project.digests()
+
+
+def test_the_page_shows_the_rejected_first_with_where_they_are(page, before_page):
+    page.go("/")
+    assert page.text("h1") == "What does the detector reject?" and "Fine from now on: fuzz ok" in page.text(".card")
+    page.go("/c/wood")
+    names = [one.get_attribute("data-name") for one in page.all("#tiles .open")]
+    assert page.text(".lists [aria-current]") == f"Rejected {len(names)}" and len(names) > 4
+    page.until(lambda: page.script("return [...document.querySelectorAll('#tiles img')].every(i => i.naturalWidth)"))
+    page.script("const fade = document.getElementById('fade'); fade.value = 0; fade.dispatchEvent(new Event('input'))")
+    opacity = "return getComputedStyle(document.querySelector('#tiles .over')).opacity"
+    assert page.script(opacity) == "0"
+    assert page.one("#accept").get_attribute("disabled") and page.text("#accept-why") == "First say what is fine."
+
+
+def test_what_is_typed_is_answered_with_the_words_that_mean_nothing(page, looked):
+    page.type("#text", NAMED)
+    said = looked()
+    assert page.text("#words mark") == page.text("mark") == "zorkly"
+    assert f"If “{NAMED}” were fine" in said and "The model does not know: zorkly" in said
+    assert len(page.all("#result svg")) == 2 and page.all("#result svg .limit")
+
+
+def test_images_are_clicked_and_a_box_is_drawn(page, looked):
+    page.click("#tiles .tile:nth-child(1) .like")
+    assert page.one("#tiles .tile:nth-child(1) .like").get_attribute("aria-pressed") == "true"
+    page.click("#tiles .tile:nth-child(2) .open")
+    page.until(lambda: page.one("#viewer-image").is_displayed() and page.script("return document.activeElement.id"))
+    stage = page.one("#stage")
+    page.until(lambda: stage.size["height"] > 100)
+    page.until(lambda: page.script("return document.getElementById('viewer-image').naturalWidth"))
+    ActionChains(page.driver).move_to_element_with_offset(stage, -40, -40).click_and_hold().move_by_offset(
+        80, 60
+    ).release().perform()
+    given = [int(page.one(f"#box-{side}").get_attribute("value")) for side in "xywh"]
+    assert given[0] > 0 and given[1] > 0 and 1 < given[3] < given[2] < 128 and page.one("#frame").is_displayed()
+    page.type("#box-w", "9999")
+    assert "has to lie within 128 × 128 pixels" in page.text("#box-problem")
+    page.type("#box-w", str(given[2]))
+    assert page.text("#viewer-like") == "What is in the box is fine"
+    page.click("#viewer-like")
+    assert [one.text for one in page.all("#chosen li span")] == ["fine", "fine, in a box"]
+    assert "2 of the images that you chose are test images" in looked()
+    for _ in range(2):
+        page.click("#chosen .remove")
+    assert not page.all("#chosen li")
+
+
+def test_alarms_are_not_lost_unasked_and_a_second_user_loses_nothing(project, page, looked, before_page, foreseen):
+    """No first, then yes; meanwhile somebody else has a draft."""
+    page.type("#text", NAMED)
+    page.type("#who", "Ada of the line")
+    assert "would be let through. Is that what you mean?" in looked()
+    page.until(lambda: page.one("#accept").is_enabled())
+    page.click("#accept")
+    asked = page.until(lambda: page.text("#ask"))
+    assert "would be let through" in asked and f"Is that what “{NAMED}” means?" in asked
+    page.click("#ask [data-answer=no]")
+    assert json.loads(page.script("return fetch('/state').then(a => a.text())"))["work"] is None
+    assert (project.folder / "params.yaml").read_text() == before_page[0]
+
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("window")
+    page.go("/c/wood")
+    page.type("#text", "dark stain")
+    looked()
+    second = page.driver.current_window_handle
+    page.driver.switch_to.window(first)
+
+    page.click("#accept")
+    page.click("#ask [data-answer=yes]")
+    page.until(lambda: "being" in page.text("#work"))
+    page.until(lambda: NAMED in page.text(".held"))
+    assert page.one("#text").get_attribute("value") == "", "what was accepted is no draft any more"
+    assert f"wood: “{NAMED}”: done" in page.text("#work")
+
+    page.driver.switch_to.window(second)
+    page.until(lambda: "What is fine has changed meanwhile. What you entered is kept." in page.text("#meanwhile"))
+    assert page.one("#text").get_attribute("value") == "dark stain" and "If “dark stain” were fine" in looked()
+    page.driver.close()
+    page.driver.switch_to.window(first)
+
+
+def test_what_the_page_accepted_is_what_nand_add_writes(project, page, before_page):
+    entry = json.loads((project.folder / "normalities.jsonl").read_text().splitlines()[-1])
+    assert (entry["action"], entry["text"], entry["who"]) == ("add", NAMED, "Ada of the line")
+    assert entry["lost"]["april_gan"] > 0
+    assert NAMED in (project.folder / "params.yaml").read_text()
+    assert json.loads(project.dvc("status", "--json").stdout) == {}
+
+
+def test_the_pages_figures_are_those_that_nand_add_then_writes(project, page, foreseen):
+    """Bit for bit, of a text beside examples."""
+    accepted = pd.read_parquet(project.folder / "results/normalities.parquet")
+    pd.testing.assert_frame_equal(foreseen, accepted.reset_index(drop=True), check_exact=True)
+
+
+def test_it_is_undone_in_the_log(project, page, before_page):
+    page.go("/log")
+    assert "Ada of the line" in page.text(".log li")
+    page.click(".log li .undo")
+    page.until(lambda: "“loose zorkly fibre” taken back" in page.text(".log li h2"))
+    assert ((project.folder / "params.yaml").read_text(), project.digests()) == before_page
+
+
+def test_nothing_left_the_machine_and_nothing_was_refused_by_the_browser(page):
+    assert page.requests() == {urlsplit(page.page).netloc}
+    assert page.complaints() == []
 
 
 # The protocol. Its settings change last.

@@ -18,7 +18,7 @@ from nand_core.errors import NandError
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     *("repro", "status", "list", "check", "weights", "cache info", "prompts export"),
-    *("add a b", "remove a b", "log", "undo 1", ""),
+    *("add a b", "remove a b", "log", "undo 1", "page", ""),
 ]
 
 

@@ -12,10 +12,9 @@ import psutil
 import pytest
 from http_server import answering, prefect
 
+from benchmarks.scratch import seed_database
 from nand.project.server import local_server
 from nand_core.errors import NandError
-
-from benchmarks.scratch import seed_database
 
 STARTER = """
 import os, signal, sys
