@@ -176,8 +176,11 @@ def stopped(project, phrased) -> tuple[int, str, str]:
     command = [*NAND, "add", "wood", "water mark"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, cwd=project.folder, env=project.environment, **pipes)
-    line = process.stdout.readline()
-    assert "'water mark'" in line, line
+    said = [process.stdout.readline()]
+    while "'water mark'" not in said[-1]:
+        assert said[-1], said
+        said.append(process.stdout.readline())
+    assert said[:2] == ["looking at what the results were made from\n", "computing what the change does\n"]
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     return process.returncode, line + said, (project.folder / "params.yaml").read_text()
