@@ -182,8 +182,8 @@ def stopped(project, phrased) -> tuple[int, str, str]:
         said.append(process.stdout.readline())
     assert said[:2] == ["looking at what the results were made from\n", "computing what the change does\n"]
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
-    return process.returncode, line + said, (project.folder / "params.yaml").read_text()
+    rest, _ = process.communicate(timeout=120)
+    return process.returncode, "".join(said) + rest, (project.folder / "params.yaml").read_text()
 
 
 def test_a_trial_executes_one_of_each_item_encodes_no_image_and_changes_nothing(project, first, tried):
