@@ -177,11 +177,16 @@ def stopped(project, phrased) -> tuple[int, str, str]:
     command = [*NAND, "add", "wood", "water mark"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, cwd=project.folder, env=project.environment, **pipes)
-    first, line = process.stdout.readline(), process.stdout.readline()
-    assert first == "wood: computing what 'water mark' changes\n" and "'water mark': 8 phrases" in line, first + line
+    said = [process.stdout.readline()]
+    while "'water mark': 8 phrases" not in said[-1]:
+        assert said[-1], said
+        said.append(process.stdout.readline())
+    assert said[:2] == [
+        "looking at what the results were made from\n", "wood: computing what 'water mark' changes\n"
+    ]
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
-    return process.returncode, line + said, (project.folder / "params.yaml").read_bytes().decode()
+    rest, _ = process.communicate(timeout=120)
+    return process.returncode, "".join(said) + rest, (project.folder / "params.yaml").read_bytes().decode()
 
 
 def test_a_trial_executes_one_of_each_item_encodes_no_image_and_changes_nothing(project, first, tried):
