@@ -186,7 +186,7 @@ def list_normalities() -> None:
             made = resolve(class_name, entry, groups.get(class_name, ()))
             table.add_row(class_name, made.text, _kind(made), *_source(made))
     if table.row_count:
-        Console().print(table)
+        Console(markup=False).print(table)  # a name can look like markup
     else:
         print('nothing beside the good images; add a text with: nand add CLASS "TEXT"')
 
@@ -274,7 +274,7 @@ def _show(change: Change, effect: Effect) -> None:
     one, wrong = change.normality, None
     if one.group and not one.apart:
         wrong = controls(pd.read_parquet(OPERATING), one.class_name, one.group)
-    show_effect(Console(), one, effect, load_params(PARAMS).evaluation, added=change.added, wrong=wrong)
+    show_effect(Console(markup=False), one, effect, load_params(PARAMS).evaluation, added=change.added, wrong=wrong)
 
 
 def _change(

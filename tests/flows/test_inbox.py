@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from inspection_line import LONG_AGO, Brightness, drop, inspect, names, png, prepared, rows
+from PIL import Image
 
 from flows.inbox.arrival import image_id, read
 from flows.inbox.folder import Folder, below_checkout
 from flows.inbox.rounds import Rounds
 from flows.inbox.rows import SCHEMA, write_part
 from nand_core.errors import NandError
+
+
+def deep(value: int) -> bytes:
+    """A 16-bit PNG of one value."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8), value, np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_each_image_gets_a_row_an_overlay_and_a_place(tmp_path):
@@ -93,6 +103,8 @@ def test_a_file_that_is_written_to_after_it_was_taken_waits_too(tmp_path):
         ("cut.png", png(1, 64)[:-60], "cut.png: cannot be read"),
         ("text.png", b"not an image at all", "text.png: is no PNG, JPEG"),
         ("empty.png", b"", "empty.png: the file is empty"),
+        ("deep.png", deep(2851), "deep.png: 16-bit values up to 2851, of a camera with fewer bits as it seems"),
+        ("a\x1b[31m.txt", b"hello", r"a\x1b[31m.txt: not named as an image"),
         ("notes.txt", b"hello", "notes.txt: not named as an image (known: .bmp"),
         ("two\nlines.png", b"", "two lines.png: the file is empty"),
         (os.fsdecode(b"caf\xe9.png"), png(5), "the name is not UTF-8"),
@@ -109,6 +121,13 @@ def test_what_cannot_be_read_is_quarantined_with_the_reason(tmp_path, name, data
     assert moved.read_bytes() == data
     (line,) = moved.with_name(f"{moved.name}.reason.txt").read_text().splitlines()
     assert reason in line and line == refused.reason and str(tmp_path) not in line
+
+
+def test_the_bits_of_the_data_set_count_in_the_inbox_too(tmp_path):
+    path = tmp_path / "deep.png"
+    path.write_bytes(deep(2851))
+    assert read(path, "carpet", 12).picture.getpixel((0, 0)) == (178, 178, 178)
+    assert "has the value 2851, 10 bits end at 1023" in read(path, "carpet", 10).reason
 
 
 def test_links_and_pipes_are_not_opened(tmp_path):

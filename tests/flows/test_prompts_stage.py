@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 
 import pandas as pd
@@ -16,7 +17,12 @@ from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import last_run
 from flows.server import wait_for_server
+from flows.text_features import check_normality, warn_of_unknown
 from nand.project.server import local_server
+from nand_core.errors import NandError
+from nand_core.normalities import Normality
+from nand_core.vlm.settings import EncoderSettings
+from nand_core.vlm.tokenizers import load_tokenizer
 
 PHRASES = ["odd mark", "strange spot", "peculiar place", "unusual zone", "curious patch", "weird area"]
 GROUPS = {"carpet": ["hole", "thread"], "wood": ["knot"]}
@@ -135,3 +141,16 @@ def test_the_key_is_in_nothing_that_the_runs_left(stage, chat, counts):
     assert any(name.startswith("artifacts/prompts/") for name in names)
     assert not [path for path in files if secret in path.read_bytes()]
     assert chat.SECRET not in stage.said and "no quota" in stage.said
+
+
+@pytest.mark.parametrize("said", [{"provider": "rules", "phrases": ["царапина on carpet"]},
+                                  {"provider": "openai", "phrases": ["缺陷", "缺陷 on carpet"]}])  # fmt: skip
+def test_a_stage_refuses_a_normality_of_which_nothing_is_understood(said, capsys):
+    tokenizer, made = load_tokenizer(EncoderSettings()), {"class": "carpet", "group": "царапина", **said}
+    one = Normality("carpet", "царапина", "", (), "text-1")
+    with pytest.raises(NandError, match=r"^prompts\.normalities\.carpet: 'царапина': .* force it with 'force: true'"):
+        check_normality(one, made, tokenizer)
+    check_normality(replace(one, force=True), made, tokenizer)
+    warn_of_unknown("carpet/x", made, tokenizer)
+    words = "царапина" if said["provider"] == "rules" else "缺陷"
+    assert capsys.readouterr().out == f"warning: carpet/x: the text encoder does not know: {words}\n"

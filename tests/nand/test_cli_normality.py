@@ -65,6 +65,8 @@ def nand(*arguments: str) -> str:
 def test_the_list_says_what_each_text_is(project):
     said = nand("list")
     assert "carpet │ thread" in said and "loose fibre mark, odd, loose fibre" in said and "openai" in said
+    Path("params.yaml").write_text(PARAMS.replace("    carpet:", "    '[red] part [/]':", 1))
+    assert "[red] part [/] │ thread" in nand("list"), "a name that looks like markup"
     Path("params.yaml").write_text(PARAMS.replace("    carpet:\n      - thread\n      - loose fibre\n", ""))
     assert "nothing beside the good images" in nand("list")
 

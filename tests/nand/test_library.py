@@ -235,6 +235,8 @@ def test_other_mistakes_are_one_line(normality, encoded, maps):
     other = nand.Normality("carpet")
     with pytest.raises(nand.NandError, match="encoded by another encoder"):
         other.apply(encoded, maps)
+    with pytest.raises(nand.NandError, match="bits: 17 are no bits of a camera"):
+        nand.Normality("carpet", bits=17)
     with pytest.raises(nand.NandError, match="against: a list of texts"):
         normality.add("dust", against="hole")
     with pytest.raises(nand.NandError, match="phrases: a list of texts"):
@@ -259,3 +261,11 @@ def test_a_class_with_heads_of_its_own(tmp_path, pictures):
     for made in (own, plain):
         made.add("scuff", against=[])
     assert not np.array_equal(own.apply(pictures[:1], maps).suppression, plain.apply(pictures[:1], maps).suppression)
+
+
+def test_16_bit_files_keep_the_range_of_their_camera(normality, tmp_path):
+    Image.fromarray(np.linspace(0, 4095, 64 * 64).astype(np.uint16).reshape(64, 64)).save(tmp_path / "deep.png")
+    with pytest.raises(nand.NandError, match=r"deep\.png: 16-bit values up to 4095, .*bits=12 of nand\.Normality"):
+        normality.encode([tmp_path / "deep.png"])
+    seen = nand.Normality("carpet", normality.vlm, bits=12).encode([tmp_path / "deep.png"]).image(0)
+    assert seen.getextrema() == ((0, 255),) * 3

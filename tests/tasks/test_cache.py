@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 from prefect.results import ResultRecord, ResultRecordMetadata, ResultStore
 from prefect.serializers import PickleSerializer
 
@@ -24,7 +26,7 @@ from tasks.cache import ContentKey, Spec, item_key
 from tasks.code import code_digest
 from tasks.evaluate import EvaluateSpec
 from tasks.examples import GoodSpec
-from tasks.image_features import EncodeSpec, Shard
+from tasks.image_features import EncodeSpec, Shard, ShardBatch
 from tasks.prompts import PromptSpec
 from tasks.records import StoreRecords
 from tasks.scores import BaseScoreSpec, ScoreSpec
@@ -208,3 +210,10 @@ def test_bits_are_part_of_a_key_where_there_are_some():
     shards = [GoodSpec(class_name="a", shards=(Shard(ids=("a",), images=("b",), bits=bits),), encoder={},
                        settings=ExampleSettings()).key()["shards"][0] for bits in (None, 12)]  # fmt: skip
     assert "bits" not in shards[0] and shards[1] == {**shards[0], "bits": 12}
+
+
+def test_a_shards_images_are_read_by_its_bits(tmp_path):
+    Image.fromarray(np.full((4, 4), 2851, np.uint16)).save(tmp_path / "a.png")
+    shard = Shard(ids=("a.png",), images=("b",), bits=12)
+    (picture,) = ShardBatch(shard, SimpleNamespace(root=tmp_path)).images()
+    assert picture.getpixel((0, 0)) == (178, 178, 178)
