@@ -29,9 +29,6 @@ Block = Annotated[int, Field(ge=1, le=1000)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 """Of an image or a map in pixels."""
 
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-"""What every random generator takes."""
-
 
 class Settings(BaseModel):
     """Frozen and validated; an unknown key is an error, and so is a number that is none or has no end."""

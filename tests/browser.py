@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 REQUIRED = "NAND_BROWSER"
-PATIENCE = 60.0
+PATIENCE = 180.0
 NEVER_HERE = "127.0.0.1:9"
 
 
@@ -55,7 +55,10 @@ class Browser:
     def until(self, true: Callable[[], Any]) -> Any:
         """What ``true`` gives once it is true; the page may be loaded anew meanwhile."""
         ignored = (StaleElementReferenceException, WebDriverException)
-        return WebDriverWait(self.driver, PATIENCE, 0.1, ignored).until(lambda _: true())
+        try:
+            return WebDriverWait(self.driver, PATIENCE, 0.1, ignored).until(lambda _: true())
+        except TimeoutException:
+            pytest.fail(f"it did not come; the page says: {self.text('body')[:1500]}")
 
     def click(self, selector: str) -> None:
         element = self.until(lambda: self.one(selector))

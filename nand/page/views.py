@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from nand.page.preview import Preview, agreement, lost_ids
 from nand.page.snapshot import View
@@ -25,6 +24,7 @@ PART = 120
 CHANGED = 48
 """Images that change sides which a preview shows."""
 BINS = 44
+WHEN = ("before", "after")
 SIDE = 160
 """Longest side of a picture in a list, in pixels of the page."""
 
@@ -153,19 +153,22 @@ class Histogram:
     says: str
 
 
-def histograms(
-    good: ArrayLike, before: ArrayLike, after: ArrayLike, limits: tuple[float, float]
-) -> tuple[Histogram, Histogram]:
-    """The scores (n,) before and after on one scale; ``good`` (n,) says which images are good ones."""
-    good = np.asarray(good, dtype=bool)
-    pairs = [(np.asarray(one, dtype=np.float64), limit) for one, limit in zip((before, after), limits, strict=True)]
+def histograms(rows: pd.DataFrame, limits: tuple[float, float]) -> tuple[Histogram, Histogram]:
+    """The scores before and after on one scale.
+
+    Args:
+        rows: of one detector, with the columns of ``results/normalities.parquet``.
+        limits: those that judge the faults. A good image is judged by the limit of the others.
+    """
+    good = (rows["type"] == "good").to_numpy()
+    pairs = [(rows[f"score_{when}"].to_numpy(), limit) for when, limit in zip(WHEN, limits, strict=True)]
     finite = [limit for limit in limits if math.isfinite(limit)]
     top = max(float(max(values.max() for values, _ in pairs)), *finite, 1e-12) * 1.02
     edges = np.linspace(0, top, BINS + 1)
     counts = [(np.histogram(v[good], edges)[0], np.histogram(v[~good], edges)[0]) for v, _ in pairs]
     most = max(1, *(int((ok + bad).max()) for ok, bad in counts))
     found = []
-    for (values, limit), (ok, bad) in zip(pairs, counts, strict=True):
+    for when, (_, limit), (ok, bad) in zip(WHEN, pairs, counts, strict=True):
         bars = tuple(
             Bar(
                 round(100 * i / BINS, 2),
@@ -177,8 +180,8 @@ def histograms(
             for i in range(BINS)
             if ok[i] + bad[i]
         )
-        over = values > limit
-        says = f"{int(over[~good].sum())} faults and {int(over[good].sum())} good images above the limit"
+        alarm = rows[f"alarm_{when}"].to_numpy(dtype=bool)
+        says = f"{int(alarm[~good].sum())} of {(~good).sum()} faults and {int(alarm[good].sum())} good images rejected"
         found.append(Histogram(bars, round(100 * limit / top, 2) if math.isfinite(limit) else -1, says))
     return found[0], found[1]
 
@@ -195,12 +198,7 @@ def answer(view: View, found: Preview, detector: str, operating: pd.DataFrame) -
     wrong = controls(operating, one.class_name, one.group) if one.group and not one.apart else {}
     faults = rows[rows["type"] != "good"]
     limits = faults if len(faults) else rows
-    pair = histograms(
-        rows["type"] == "good",
-        rows["score_before"],
-        rows["score_after"],
-        (float(limits["threshold_before"].iloc[0]), float(limits["threshold_after"].iloc[0])),
-    )
+    before, after = (float(limits[f"threshold_{when}"].iloc[0]) for when in WHEN)
     gone, state = lost_ids(found.rows), view.state(detector)
     return {
         "one": one,
@@ -215,7 +213,7 @@ def answer(view: View, found: Preview, detector: str, operating: pd.DataFrame) -
             if name != detector and name in set(found.effect["detector"])
         ],
         "whole": set(found.effect["detector"]) == set(view.snapshot.detectors),
-        "histograms": pair,
+        "histograms": histograms(rows, (before, after)),
         "sides": [
             (side, label, [_tile(state, image) for image in images if image.side == side][:CHANGED],
              sum(image.side == side for image in images))

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -21,6 +23,7 @@ from pipeline_project import PARAMS, Project
 from selenium.webdriver import ActionChains
 
 from benchmarks.scratch import last_run
+from flows.inbox.rows import write_part
 from flows.server import wait_for_server
 from nand.page.draft import Draft
 from nand.page.server import Server
@@ -283,6 +286,23 @@ def test_images_are_clicked_and_a_box_is_drawn(page, looked):
     assert "2 of the images that you chose are test images" in looked()
     for _ in range(2):
         page.click("#chosen .remove")
+    assert not page.all("#chosen li")
+
+
+def test_a_rejected_image_of_the_line_becomes_an_example_with_one_click(project, page, looked):
+    shot, folder, key = project.folder / "data/demo/wood/test/scratch/000.png", project.folder / "inspection", "5" * 16
+    for path in (folder / f"done/wood/{key}-shot 7.png", folder / f"overlays/wood/{key}.webp"):
+        path.parent.mkdir(parents=True)
+        shutil.copy(shot, path)
+    scores = {f"{what}_{when}": 2.0 for what in ("score", "threshold") for when in ("before", "after")}
+    row = {"name": "shot 7.png", "id": key, "time": datetime.now(UTC), "detector": "april_gan", "alarm_after": True}
+    write_part(folder / "rows/wood", [row | scores])
+    page.go("/line")
+    assert page.text("h2") == "wood: 1 of 1 images rejected" and "shot 7.png" in page.text("li.tile")
+    page.click("li.tile a.like")
+    page.until(lambda: page.all("#chosen li.like"))
+    assert "If “as shown” were fine" in looked() and page.text("#accept-why") == "Give it a name first: a few words."
+    page.click("#chosen .remove")
     assert not page.all("#chosen li")
 
 

@@ -162,12 +162,11 @@ def test_a_score_is_said_in_limits():
 
 
 def test_a_histogram_counts_every_image_once():
-    good, before, after = [True, True, False, False], [1.0, 2, 8, 9], [1.0, 2, 2, 9]
-    now, then = histograms(good, before, after, (4.0, float("nan")))
-    assert now.says == "2 faults and 0 good images above the limit" and then.limit == -1
-    assert 40 < now.limit < 50
-    for one in (now, then):
-        assert sum(bar.good > 0 for bar in one.bars) == 2 and sum(bar.faults > 0 for bar in one.bars) == 2
+    now, then = histograms(LOSES, (1.5, float("nan")))
+    assert now.says == "2 of 2 faults and 0 good images rejected" and now.limit == pytest.approx(73.53, abs=0.1)
+    assert then.says == "1 of 2 faults and 0 good images rejected" and then.limit == -1
+    assert [(bar.good, bar.faults) for bar in now.bars] == [(50.0, 0.0), (0.0, 100.0)]
+    assert [(bar.good, bar.faults) for bar in then.bars] == [(50.0, 50.0), (0.0, 50.0)]
 
 
 def test_names_and_texts_are_escaped():
