@@ -163,7 +163,7 @@ class Rule(Settings):
 
     alpha: float = Field(1.0, ge=0, le=1)
     regions: RegionSettings | None = RegionSettings()
-    level: float | None = None
+    level: Annotated[float | None, Field(allow_inf_nan=True)] = None
 
     @property
     def regional(self) -> bool:
