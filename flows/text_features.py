@@ -52,7 +52,7 @@ def text_features(params: str = "params.yaml", class_name: str | None = None) ->
         said[name, "", "abn"] = abnormal_sentences(name)
         said[name, "", "nonsense"] = sentences(nonsense_phrases(name))  # unknown words on purpose: no warning
     for normality in current(run.params.prompts, groups):
-        if class_name in (None, normality.class_name):
+        if normality.asked and class_name in (None, normality.class_name):
             check_normality(normality, _prompt_set(normality.class_name, normality.name), tokenizer)
     key = encoder_key(run.params.encoder)
     specs = {where: TextSpec(sentences=tuple(them), encoder=key) for where, them in said.items()}
