@@ -16,7 +16,7 @@ from benchmarks.scratch import PARAMS, Scratch, executed
 
 PIPELINE = (sys.executable, "-m", "flows", "pipeline")
 REPRO = (sys.executable, "-m", "nand", "repro")
-FORMULA = ("nand_core/decision.py", "share = rule.alpha * ", "share = 0.5 * rule.alpha * ")
+FORMULA = ("nand_core/decision.py", "lowered(self.rule.alpha * ", "lowered(0.5 * self.rule.alpha * ")
 
 
 @dataclass
