@@ -47,7 +47,7 @@ def main() -> None:
             detector: MapFile(folder / f"artifacts/base_maps/{detector}/{name}.npz")[:] for detector in params.detectors
         }
         for text in tqdm(TEXTS, desc=str(name)):
-            made = normality.add(text)
+            made = normality.add(text, force=True)
             for detector, base in bases.items():
                 settings = params.evaluation.for_(detector, str(name))
                 result = normality.apply(encoded, base, level=good_level(base.max((1, 2))[good]))

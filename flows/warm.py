@@ -87,22 +87,31 @@ def prepare(environment: Mapping[str, str], *modules: str) -> None:
 
 def handed_over(arguments: Sequence[str]) -> int | None:
     """Run a stage in the warm process: its exit status; None where it has to be run here."""
+    came: list[int] = []
+    early: list[int] | None = came  # signals that came before there was a stage to hand them on to
     with socket.socket(socket.AF_UNIX) as warm:
-        try:
-            _ask(warm, os.environ, arguments=arguments)
-        except OSError:
-            return None
 
         def hand_on(number: int, frame: object) -> None:
+            if early is not None:
+                early.append(number)
+                return
             with suppress(OSError):  # it has just ended
                 warm.send(bytes([number]))
 
         before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            answer = warm.recv(16)
+            _ask(warm, os.environ, arguments=arguments)
+            early = None
+            for number in came:
+                hand_on(number, None)
+            came, answer = [], warm.recv(16)
+        except OSError:
+            return None
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            for number in came:
+                os.kill(os.getpid(), number)
     if not answer:
         print(f"{arguments[0]}: the process that ran it was killed", file=sys.stderr)
         return 1

@@ -97,7 +97,7 @@ class PatchSettings(Settings):
         elif len(numbers) != (0 if self.library == "torchvision" else len(self.layers or ())):
             kind = "module names" if self.library == "torchvision" else "block numbers"
             raise ValueError(f"layers of {self.backbone} are {kind}")
-        if self.library != "encoder" and (min(numbers, default=1) < 1 or list(numbers) != sorted(set(numbers))):
+        if self.library != "encoder" and list(numbers) != sorted(set(numbers)):
             raise ValueError(
                 f"layers of {self.backbone} are 1-based block numbers in ascending order, e.g. [6, 9]"
             )

@@ -19,7 +19,7 @@ processes.GRACE = 0.2
 
 def forever(number):
     values = torch.rand(200, 200) if number else np.ones((200, 200))
-    os.write(1, b"up\n")  # whole, beside the other one's
+    os.write(1, b"up\\n")  # whole, beside the other one's
     while True:
         values = values @ values * 0.005
 

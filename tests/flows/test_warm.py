@@ -19,6 +19,7 @@ from flows.warm import VARIABLE, handed_over, warm_process
 # A stage in place of one that needs a project.
 STAGE = """
 def main(arguments):
+    import time
     print(os.getpid(), flush=True)
     if arguments[1:] == ["wait"]:
         try:

@@ -61,7 +61,7 @@ def project(tmp_path, monkeypatch) -> Path:
 def carried(monkeypatch, job: Job, answer: bool, *, found: pd.DataFrame = LOSES) -> tuple[dict, list[dict]]:
     """A job whose effect is ``found``: how it ends, and what it told meanwhile."""
 
-    def apply(class_name, plan, agree, tell):
+    def apply(class_name, plan, show, agree, tell):
         tell("checking")
         if not agree(None, Effect(NOTHING, found)):
             raise Stopped(3, "params.yaml is as it was")
@@ -89,7 +89,7 @@ def test_what_somebody_agreed_to_is_not_asked_again_but_more_is(project, monkeyp
 
 
 def test_whoever_was_slower_is_told_and_nothing_is_changed(project, monkeypatch):
-    monkeypatch.setattr(change, "apply", lambda name, plan, agree, tell: plan(None, {}))
+    monkeypatch.setattr(change, "apply", lambda name, plan, show, agree, tell: plan(None, {}))
     job = Job(what="add", digest="0" * 64, class_name="c", text="t")
     assert carry_out(job, print, lambda: True) == {"failed": MEANWHILE}
 
