@@ -301,7 +301,8 @@ def test_a_rejected_image_of_the_line_becomes_an_example_with_one_click(project,
     assert page.text("h2") == "wood: 1 of 1 images rejected" and "shot 7.png" in page.text("li.tile")
     page.click("li.tile a.like")
     page.until(lambda: page.all("#chosen li.like"))
-    assert "If “as shown” were fine" in looked() and page.text("#accept-why") == "Give it a name first: a few words."
+    said = looked()  # beside what was typed before, which is kept
+    assert f"If “{NAMED}” were fine" in said and "1 of the images that you chose is a test image" in said
     page.click("#chosen .remove")
     assert not page.all("#chosen li")
 
