@@ -39,17 +39,18 @@ def supervised(
     signal that ended it. An exception ends the tree, too.
     """
     theirs, ours = os.pipe()  # nobody writes: the kernel closes our end with this process, however it dies
-    try:
-        command = [sys.executable, "-m", __name__, str(theirs), *command]
-        process = subprocess.Popen(command, env=dict(environment), pass_fds=[theirs], **options)
+    with os.fdopen(ours, "wb") as lifeline:
+        try:
+            command = [sys.executable, "-m", __name__, str(theirs), *command]
+            process = subprocess.Popen(command, env=dict(environment), pass_fds=[theirs], **options)
+        finally:
+            os.close(theirs)
         try:
             yield process
         except BaseException:
-            end_tree(process)
+            lifeline.close()  # it alone knows what else came to be below it, and ends with the last of them
+            process.wait()
             raise
-    finally:
-        os.close(theirs)
-        os.close(ours)
 
 
 def end_tree(process: subprocess.Popen[Any]) -> None:
