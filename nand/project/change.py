@@ -191,7 +191,7 @@ def _looked_at(
     """The change as :func:`_checked`, and whether the results are those of the settings as they stand."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     print("looking at what the results were made from", flush=True)
-    with supervised(dvc("status", "--json"), environment, text=True, **pipes) as asked:
+    with supervised(dvc("status", "--json", "dvc.yaml"), environment, text=True, **pipes) as asked:
         change = _checked(class_name, plan)  # while dvc looks
         if change:
             print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
