@@ -159,7 +159,7 @@ def apply(
             show(change, Effect(before, after))
             tell("recording")
             if untouched:
-                _dvc(environment, "commit", "--force", "--quiet")
+                _dvc(environment, "commit", "--force", "--quiet", "dvc.yaml")
             else:
                 print("params.yaml was edited meanwhile: 'nand repro' does the rest", file=sys.stderr)
             complete_record(run, declared_stages())
