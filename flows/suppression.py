@@ -12,12 +12,10 @@ from flows.examples import Reference
 from flows.features import class_heads, class_shards, text_vectors
 from flows.run import Run
 from flows.scope import apart, finish, place
-from nand_core.artifacts.store import Record
 from nand_core.asked import Asked, Vector, ask, competing
 from nand_core.normalities import Normality, known_groups
 from nand_core.protocol import NONSENSE
 from nand_core.settings import SuppressionSettings
-from tasks.cache import key_of
 from tasks.suppression import ShownSpec, SuppressionSpec
 from tasks.suppression import suppression as draw_maps
 from tasks.work import encoder_key
@@ -107,17 +105,9 @@ def suppression(params: str = "params.yaml", class_name: str | None = None) -> N
         for group, question_of_name in competing(vectors[name, "", "nor"], known, tuple(known), settings).items():
             rival = protocol[RIVALS][f"{name}/{group}.npz"] = (name, "rival", group)
             asked[rival] = question_of_name
-    records = _drawn(run, suppression_specs(run, asked, found, reference, class_name))
+    records = run.items(draw_maps, suppression_specs(run, asked, found, reference, class_name))
     place(run, {where: records[where] for where in found}, SUPPRESSION, ".npz", class_name)
     with run.writing():
         for folder, files in protocol.items():
             run.work.store.materialise({path: records[where] for path, where in files.items()}, folder)
     finish(run, class_name)
-
-
-def _drawn(run: Run, specs: Mapping[Where, SuppressionSpec]) -> dict[Where, Record]:
-    """The records of all; what is asked twice, as a group whose phrases are those of its name is, is drawn once."""
-    keys = {where: key_of(draw_maps, spec) for where, spec in specs.items()}
-    first = {key: where for where, key in reversed(keys.items())}
-    records = run.items(draw_maps, {where: specs[where] for where in first.values()})
-    return {where: records[first[key]] for where, key in keys.items()}

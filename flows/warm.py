@@ -87,12 +87,12 @@ def prepare(environment: Mapping[str, str], *modules: str) -> None:
 
 def handed_over(arguments: Sequence[str]) -> int | None:
     """Run a stage in the warm process: its exit status; None where it has to be run here."""
-    came: list[int] = []
-    early: list[int] | None = came  # signals that came before there was a stage to hand them on to
+    early: list[int] = []  # signals that came before there was a stage to hand them on to
+    asked = False
     with socket.socket(socket.AF_UNIX) as warm:
 
         def hand_on(number: int, frame: object) -> None:
-            if early is not None:
+            if not asked:
                 early.append(number)
                 return
             with suppress(OSError):  # it has just ended
@@ -101,17 +101,19 @@ def handed_over(arguments: Sequence[str]) -> int | None:
         before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             _ask(warm, os.environ, arguments=arguments)
-            early = None
-            for number in came:
+            asked = True
+            for number in early:
                 hand_on(number, None)
-            came, answer = [], warm.recv(16)
+            answer = warm.recv(16)
         except OSError:
-            return None
+            answer = b""
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            for number in came:
-                os.kill(os.getpid(), number)
+    if not asked:
+        for number in early:
+            os.kill(os.getpid(), number)
+        return None
     if not answer:
         print(f"{arguments[0]}: the process that ran it was killed", file=sys.stderr)
         return 1

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nand.project.examples import EXAMPLES
 from nand_core.config import Params, check_names, load_params
 from nand_core.datasets.manifest import (
     Progress,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from nand_core.vlm.encoder import VLM
     from nand_core.vlm.settings import EncoderSettings
 
-EXAMPLES = Path("artifacts/examples")
 FORCE = "'force: true' in its entry"
 AT_ONCE = 32
 ENCODED, FOREIGN = ("april_gan", "winclip", "patchcore", "subspace"), ("external", "plugin")

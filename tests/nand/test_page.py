@@ -16,13 +16,13 @@ from PIL import Image
 
 from flows.inbox.rows import write_part
 from nand.page import change, jobs
-from nand.page.app import templates
 from nand.page.change import MEANWHILE, Job, carry_out
 from nand.page.inbox import day_of, line_image
 from nand.page.jobs import Jobs
 from nand.page.pictures import overlay, picture
 from nand.page.preview import agreement, lost_ids
 from nand.page.sent import MOST, keep, sent_image
+from nand.page.shell import templates
 from nand.page.snapshot import digest_now
 from nand.page.views import histograms, question, said, shown, times
 from nand.project.change import Effect, Stopped
