@@ -91,6 +91,9 @@ def project(tmp_path_factory) -> Iterator[Project]:
     made.create()
     (made.folder / "params.yaml").write_bytes(settings().replace("\n", "\r\n").encode())
     made.environment["NAND_USER"] = "line 3"
+    # A pipeline of somebody else's beside it, as the one that trains the embedded model: its state is none of ours.
+    (made.folder / "other").mkdir()
+    (made.folder / "other/dvc.yaml").write_text("stages: {never: {cmd: 'false', outs: [made]}}\n")
     with local_server(made.folder / ".nand/prefect", made.environment) as url:
         wait_for_server(url)
         made.environment["PREFECT_API_URL"] = url
@@ -308,7 +311,7 @@ def test_removing_brings_the_earlier_results_back_without_executing_an_item(adde
 
 
 def test_dvc_has_nothing_left_to_do(project, removed):
-    assert json.loads(project.dvc("status", "--json").stdout) == {}
+    assert json.loads(project.dvc("status", "--json", "dvc.yaml").stdout) == {}
 
 
 def test_every_image_that_changed_sides_has_its_picture_and_no_other_has(first, added, both, removed):
