@@ -20,13 +20,13 @@ from flows.warm import VARIABLE, handed_over, warm_process
 STAGE = """
 def main(arguments):
     import time
-    print(os.getpid(), flush=True)
-    if arguments[1:] == ["wait"]:
-        try:
+    try:
+        print(os.getpid(), flush=True)
+        if arguments[1:] == ["wait"]:
             time.sleep(600)
-        except KeyboardInterrupt:
-            print("stopped")
-            return 130
+    except KeyboardInterrupt:
+        print("stopped")
+        return 130
     print(arguments, sys.stdin.read())
     print(os.environ.get("OTHER"), file=sys.stderr)
     return 7
