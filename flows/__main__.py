@@ -18,6 +18,7 @@ from flows.warm import PREFECT, handed_over, load, serve
 from nand_core.errors import NandError
 
 STAGES = (
+    "inputs",
     "demo_data",
     "dataset",
     "adaptation",
@@ -50,9 +51,25 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [ARGUMENT ...]", file=sys.stderr)
         return 2
     name, *rest = arguments
+    if arguments == ["inputs"]:
+        return _inputs()
     stopped = f"{name}: stopped; finished items are kept, the same command goes on from there"
     with stops_soon(stopped):
         return _run(name, rest, stopped)
+
+
+def _inputs() -> int:
+    """No flow: it starts no server, and is done before Prefect would be imported."""
+    from flows.inputs import inputs
+
+    try:
+        inputs()
+    except (NandError, FileNotFoundError) as error:
+        if not (mistake := in_one_line(error)):
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _run(name: str, rest: list[str], stopped: str) -> int:
@@ -115,6 +132,6 @@ if __name__ == "__main__":
     else:
         if dvc := dvc_above():
             end_after(dvc)
-        ran = handed_over(arguments)
+        ran = handed_over(arguments) if arguments != ["inputs"] else None
     status.append(main(arguments) if ran is None else ran)
     sys.exit(status[-1])

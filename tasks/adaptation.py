@@ -21,6 +21,7 @@ from nand_core.drawing.photographs import painted, reduced
 from nand_core.drawing.scenes import Scene, scene
 from nand_core.vlm.heads import Committee, PatchHead, stored
 from tasks.cache import Bits, Spec, item
+from tasks.encoder import shared_encoder
 from tasks.work import Work
 
 _MOST = (40, 80)
@@ -58,7 +59,7 @@ class HeadsSpec(Spec):
 @item
 def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
     """Kept patches of drawn pictures, layer by layer, as safetensors."""
-    vlm = work.vlm()
+    vlm = shared_encoder(work)
 
     def pictures() -> Iterator[Scene]:
         photographs = [reduced(read_image(work.root / path, bits=spec.bits), vlm.image_size) for path in spec.paths]
@@ -81,7 +82,7 @@ def adapted_heads(spec: HeadsSpec, work: Work) -> Record:
     One member learns from the class's photographs alone, which it tells apart from defects best; the other from
     drawn scenes as well, which show more of what a defect can be.
     """
-    vlm = work.vlm()
+    vlm = shared_encoder(work)
     sets = [(*spec.painted, *spec.scenes), spec.painted] if spec.painted else [spec.scenes]
     settings = HeadSettings(seed=spec.seed, steps=spec.steps)
     with _ONE_THREAD:

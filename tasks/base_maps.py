@@ -15,6 +15,7 @@ from nand_core.detectors.base import Context, Detector
 from nand_core.detectors.build import build_detector
 from nand_core.normality import resize_maps
 from tasks.cache import Spec, item
+from tasks.encoder import shared_encoder
 from tasks.image_features import Shard, ShardBatch
 from tasks.work import Work
 
@@ -46,7 +47,7 @@ class MapsSpec(DetectorSpec):
 def build(spec: DetectorSpec, work: Work) -> Detector:
     """The detector of one class, not fitted."""
     text = tuple(torch.tensor(vector) for vector in spec.text)
-    context = Context(spec.class_name, lambda: work.vlm(spec.detector, spec.heads), lambda: text)
+    context = Context(spec.class_name, lambda: shared_encoder(work, spec.detector, spec.heads), lambda: text)
     return build_detector(spec.detector, work.params.detectors[spec.detector], context)
 
 

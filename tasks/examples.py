@@ -29,6 +29,7 @@ from nand_core.examples import (
 )
 from nand_core.settings import ExampleSettings
 from tasks.cache import Bits, Spec, item
+from tasks.encoder import shared_encoder
 from tasks.image_features import Shard, ShardBatch
 from tasks.work import Work
 
@@ -108,7 +109,7 @@ def example_patches(spec: ExampleSpec, work: Work) -> Record:
     """
     picture = read_image(spec.path, bits=spec.bits)
     where = marked(spec, picture.size)
-    patches, unusual = picture_patches(work.vlm(), picture, where, read_good(spec.good, work), spec.settings)
+    patches, unusual = picture_patches(shared_encoder(work), picture, where, read_good(spec.good, work), spec.settings)
     return work.store.put(example_file(patches, unusual), "safetensors")
 
 

@@ -15,6 +15,7 @@ from nand_core.datasets.images import read_image
 from nand_core.errors import NandError
 from nand_core.vlm.features import ImageFeatures
 from tasks.cache import Bits, Spec, item
+from tasks.encoder import shared_encoder
 from tasks.work import Work
 
 
@@ -32,7 +33,7 @@ class EncodeSpec(Spec):
 @item
 def image_features(spec: EncodeSpec, work: Work) -> Record:
     """Patch tokens ``layer_0``.. (N, C, h, w) and ``pooled`` (N, E), float32, as npz."""
-    vlm = work.vlm()
+    vlm = shared_encoder(work)
     pixels = torch.stack([vlm.preprocess(read_image(work.root / path, bits=spec.bits)) for path in spec.paths])
     features = vlm.encode_images(pixels)
     arrays: dict[str, Any] = {f"layer_{i}": tokens.cpu().numpy() for i, tokens in enumerate(features.layers)}

@@ -28,6 +28,7 @@ def main(context: typer.Context) -> None:
 
 app.command(context_settings=run.FOR_DVC, rich_help_panel=RUN)(run.repro)
 app.command(rich_help_panel=RUN)(run.status)
+app.command(rich_help_panel=RUN)(run.why)
 app.command(cls=WithImages, rich_help_panel=NORMAL)(normality.add)
 app.command(name="try", cls=WithImages, rich_help_panel=NORMAL)(normality.look)
 app.command(rich_help_panel=NORMAL)(normality.remove)

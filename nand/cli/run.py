@@ -159,6 +159,22 @@ def status() -> None:
         print(f"last run, {ended}: nothing to do, all {len(rest)} stages were up to date")
 
 
+def why(
+    stage: Annotated[str | None, typer.Argument(help="Of dvc.yaml, or a detector's name; without: all.")] = None,
+) -> None:
+    """What changed since a stage's last run: settings, data, code, libraries, weights, saved maps, plugins."""
+    with one_line():
+        require_project()
+        from nand.project.why import reasons
+
+        found = reasons(stage)
+    for name, said in found.items():
+        for line in said:
+            print(f"{name}: {printable(line)}")
+    if not found:
+        print(f"nothing changed since the last run of {stage or 'every stage'}")
+
+
 def check(
     params: ParamsFile = PARAMS,
     *,
