@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from nand.cli.console import one_line
+from nand.cli.place import InProject
 from nand.project.place import STATE, require_project
 from nand.project.stages import declared_stages
 from nand_core.artifacts.remote import VARIABLE, SharedStore, open_store
@@ -25,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 DAY = 86400.0
 
 
-@app.command()
+@app.command(cls=InProject)
 def info() -> None:
     """What the cache holds, task by task."""
     with one_line():
@@ -73,7 +74,7 @@ def _size(paths: tuple[Path, ...]) -> int:
     return sum(path.stat().st_size for path in paths if path.exists())
 
 
-@app.command()
+@app.command(cls=InProject)
 def prune(
     keep_current: Annotated[bool, typer.Option(help="Keep what the current results need.")] = False,
     older_than: Annotated[
