@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from flows.beside import beside, join
 from flows.consent import STATUS, ConsentNeeded
 from flows.mistakes import in_one_line
 from flows.processes import end_after, sigterm_raises, stops_soon
@@ -127,11 +128,16 @@ if __name__ == "__main__":
     status = [1]  # of a run that an exception ends
     atexit.register(_end_at_once, status)  # the first to be registered is called last: Prefect sends its logs before
     arguments = sys.argv[1:]
+    if arguments[:1] == ["--beside"]:
+        beside(arguments[1])
+        sys.exit(0)
     if arguments[:1] == ["--warm"]:
         ran, arguments = None, serve(*map(int, arguments[1:]))
     else:
         if dvc := dvc_above():
             end_after(dvc)
+            if arguments != ["inputs"]:
+                join(dvc)
         ran = handed_over(arguments) if arguments != ["inputs"] else None
     status.append(main(arguments) if ran is None else ran)
     sys.exit(status[-1])

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.checkout import mend, one_run
+from flows.local_server import local_server
 from flows.processes import sigterm_raises
 from flows.record import FILE, read_run
 from flows.warm import warm_process
 from nand.project.log import settle
 from nand.project.place import STATE, require_project
-from nand.project.server import local_server
 from nand_core.artifacts.disk import refusals, replacing, require_room
 from nand_core.artifacts.remote import within_reach
 from nand_core.errors import NandError

@@ -24,10 +24,10 @@ from selenium.webdriver import ActionChains
 
 from benchmarks.scratch import last_run
 from flows.inbox.rows import write_part
+from flows.local_server import local_server
 from flows.server import wait_for_server
 from nand.page.draft import Draft
 from nand.page.server import Server
-from nand.project.server import local_server
 from nand_core.artifacts.store import sha256_file
 from nand_core.report.strips import strip_name
 from nand_core.verdict import VERDICTS

@@ -19,9 +19,9 @@ from PIL import Image
 from pipeline_project import PARAMS, ROOT, Project
 
 from benchmarks.scratch import last_run
+from flows.local_server import local_server
 from flows.server import wait_for_server
 from nand import Normality
-from nand.project.server import local_server
 from nand_core.artifacts.maps import MapFile
 from nand_core.config import load_params
 from nand_core.decision import Claim, final_maps, good_level

@@ -15,8 +15,8 @@ from PIL import Image
 from pipeline_project import CLASSES, PARAMS, ROOT
 from sklearn.metrics import roc_auc_score
 
+from flows.local_server import local_server
 from flows.server import wait_for_server
-from nand.project.server import local_server
 from nand_core.datasets.demo import subjects
 from nand_core.datasets.settings import DemoSettings
 
