@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from nand.cli import cache, log, normality, page, run
+from nand.cli import cache, export, log, normality, page, run
 from nand.cli.console import one_line
 from nand.cli.examples import WithImages
 from nand.project.place import require_project
@@ -36,6 +36,7 @@ app.command(rich_help_panel=NORMAL)(log.log)
 app.command(rich_help_panel=NORMAL)(log.undo)
 app.command(rich_help_panel=NORMAL)(page.page)
 app.add_typer(normality.prompts, name="prompts", rich_help_panel=NORMAL)
+app.command(rich_help_panel=RUN)(export.export)
 app.command(rich_help_panel=CARE)(run.check)
 app.command(rich_help_panel=CARE)(run.weights)
 app.add_typer(cache.app, name="cache", rich_help_panel=CARE)
