@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nand_core.normality import suppress, union
-from nand_core.regions import Array, largest, maxima, quotient, regions, replaced, sums, values_at
+from nand_core.regions import Array, largest, maxima, quotient, regions, replaced, sums, taken, values_at
 from nand_core.settings import RegionSettings, Rule, Settings
 
 
@@ -104,7 +104,7 @@ class Regions:
     def lowered(self, share: Array) -> Tensor:
         """The maps with each region lowered by its share (count + 1,) of the way to the level."""
         # Not as a difference in float32: what falls to the level has to tie there.
-        return replaced(self.maps, self.inside, self.level + (1 - share[self.of]) * self.excess)
+        return replaced(self.maps, self.inside, self.level + (1 - taken(share, self.of)) * self.excess)
 
 
 def _share(found: Regions, claim: Claim, settings: RegionSettings) -> Array:

@@ -25,7 +25,7 @@ from torch import Tensor
 from nand_core.detectors.coreset import greedy_coreset, start_from_point
 from nand_core.detectors.patches import Bank, joined_patches, nearest_neighbours
 from nand_core.errors import NandError
-from nand_core.regions import quotient, regions, replaced, sums, values_at
+from nand_core.regions import quotient, regions, replaced, sums, taken, values_at
 from nand_core.settings import MAP_SIZE, ExampleSettings
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ def region_means(values: Tensor, weights: Tensor) -> Tensor:
     inside, of, count = regions(weights, 0.0)
     total = sums(values_at(weights, inside), of, count)
     means = quotient(sums(values_at(values * weights, inside), of, count), total, total > 0, 0.0)
-    return replaced(torch.zeros_like(values), inside, means[of])
+    return replaced(torch.zeros_like(values), inside, taken(means, of))
 
 
 def kept_share(vectors: Tensor, distances: Tensor, shown: Shown) -> Tensor | float:

@@ -61,8 +61,13 @@ def _grown(maps: Tensor, level: float) -> tuple[Tensor, Tensor]:
 def values_at(maps: Tensor, inside: Array) -> Array:
     """Of maps at places in them, (n,) float64."""
     if isinstance(inside, Tensor):
-        return maps.flatten()[inside].double()
+        return taken(maps.flatten(), inside).double()
     return maps.numpy().ravel()[inside].astype(np.float64)
+
+
+def taken(values: Array, places: Array) -> Array:
+    """``values[places]`` of one dimension; for onnxruntime many times faster than what indexing is exported as."""
+    return values.index_select(0, places) if isinstance(values, Tensor) else values[places]
 
 
 def sums(values: Array, of: Array, count: int) -> Array:

@@ -34,6 +34,11 @@ def views(judge: Judge) -> dict[str, View]:
     return {IMAGE: judge.vlm().view, **({SEEN: own} if own not in (None, judge.vlm().view) else {})}
 
 
+def blank(inputs: Mapping[str, View]) -> dict[str, Tensor]:
+    """Black pixels for each of the inputs."""
+    return {name: torch.zeros(view.side, view.side, 3, dtype=torch.uint8) for name, view in inputs.items()}
+
+
 class Graph(nn.Module):
     """Of pixels (S, S, 3) uint8, one image for each of ``views``, what ``OUTPUTS`` names.
 
@@ -44,8 +49,8 @@ class Graph(nn.Module):
     def __init__(self, judge: Judge, thresholds: tuple[float, float]) -> None:
         super().__init__()
         self._judge, self._thresholds = judge, thresholds
-        if judge.good is not None:
-            _ = judge.good.searched  # once, not with every image
+        with torch.no_grad():  # what is made once for all images is made now, and is a constant of the graph
+            self(**blank(views(judge)))
 
     def forward(self, image: Tensor, detector_image: Tensor | None = None) -> tuple[Tensor, ...]:
         """Scores () float32, alarms () bool, maps (256, 256) float32."""
@@ -75,12 +80,6 @@ class _Traced:
         return self._features
 
 
-def _taken(values: Any, indices: Sequence[Any]) -> Any:
-    """``values[..., index]``: Gather, many times faster in onnxruntime than the exporter's GatherND."""
-    (axis,) = (number for number, index in enumerate(indices) if index is not None)
-    return opset.Gather(values, indices[axis], axis=axis)
-
-
 def _softmax(values: Any, dim: int, dtype: int = -1) -> Any:
     """Out of its parts: over another dimension than the last it is several times faster in onnxruntime."""
     axes = opset.Constant(value_ints=[dim])
@@ -90,8 +89,7 @@ def _softmax(values: Any, dim: int, dtype: int = -1) -> Any:
 
 def onnx_model(graph: Graph, inputs: Mapping[str, View], metadata: Mapping[str, str]) -> Any:
     """The graph as an ``onnx.ModelProto``."""
-    pixels = {name: torch.zeros(view.side, view.side, 3, dtype=torch.uint8) for name, view in inputs.items()}
-    operators = {torch.ops.aten.index.Tensor: _taken, torch.ops.aten.softmax.int: _softmax}
+    pixels = blank(inputs)
     with torch.no_grad(), _quietly():
         program = torch.export.export(graph.eval(), (), pixels, strict=False)
         made = torch.onnx.export(
@@ -101,7 +99,7 @@ def onnx_model(graph: Graph, inputs: Mapping[str, View], metadata: Mapping[str, 
             dynamo=True,
             opset_version=OPSET,
             output_names=list(OUTPUTS),
-            custom_translation_table=operators,
+            custom_translation_table={torch.ops.aten.softmax.int: _softmax},
             optimize=False,  # most of its time goes into what onnxruntime does again as it loads the model
             verbose=False,
         )
@@ -115,12 +113,10 @@ def onnx_model(graph: Graph, inputs: Mapping[str, View], metadata: Mapping[str, 
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without what the exporter tells those who develop it."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    for one, level in zip(loggers, levels, strict=True):
-        one.setLevel(level)
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)

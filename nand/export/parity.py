@@ -18,7 +18,6 @@ from nand_runtime import Inspector, Judged
 
 TOLERANCE = 1e-4
 """Largest difference of a map or score, as a share of the largest value of the map."""
-SLACK = 1e-5
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def apart(limit: float, scores: Iterable[float]) -> float:
     A threshold is the score of a good image, which raises no alarm, whichever way another program rounds it.
     """
     following = min((score for score in scores if score > limit), default=math.inf)
-    return min(limit + SLACK * abs(limit), (limit + following) / 2)
+    return min(limit + TOLERANCE * abs(limit), (limit + following) / 2)
 
 
 def _each(maps: MapFile) -> Iterator[NDArray[np.float32]]:

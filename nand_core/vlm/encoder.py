@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self, cast
 
@@ -110,9 +111,9 @@ class VLM:
         """Of the text tower."""
         return self._tokenizer
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[object]:
         """The precision in which the towers run."""
-        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
+        return nullcontext() if self._dtype == torch.float32 else torch.autocast(self.device.type, self._dtype)
 
     @property
     def view(self) -> View:
