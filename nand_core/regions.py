@@ -31,8 +31,7 @@ def regions(maps: Tensor, level: float) -> tuple[Array, Array, int]:
         none of them exceeds.
     """
     if torch.compiler.is_exporting():  # the sizes in a graph must not depend on an image
-        inside, of = _grown(maps, level)
-        return inside, of, maps.numel()
+        return *_grown(maps, level), maps.numel()
     found, count = label(maps.numpy() > level, _TOUCHING)
     inside = np.flatnonzero(found)
     return inside, found.ravel()[inside], count
@@ -44,7 +43,7 @@ def _grown(maps: Tensor, level: float) -> tuple[Tensor, Tensor]:
     mask, places = inside.float()[:, None], inside.flatten().nonzero()[:, 0]
     own = torch.arange(1, maps.numel() + 1).where(inside.flatten(), 0)
 
-    def step(numbers: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    def step(numbers: Tensor, changes: Tensor) -> tuple[Tensor, Tensor]:
         around = numbers[1:].view(mask.shape).float()
         for _ in range(4):
             around = F.max_pool2d(around, 3, 1, 1) * mask
@@ -54,7 +53,8 @@ def _grown(maps: Tensor, level: float) -> tuple[Tensor, Tensor]:
         return found, (found != numbers).any()
 
     start = torch.cat([own.new_zeros(1), own])
-    numbers, _ = while_loop(lambda _, changes: changes.clone(), step, (start, torch.tensor(True)))
+    changed = torch.tensor(True)
+    numbers, _ = while_loop(lambda _, changes: changes.clone(), step, (start, changed))  # type: ignore[no-untyped-call]
     return places, numbers[1:].index_select(0, places)
 
 

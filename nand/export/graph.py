@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-from onnxscript import opset18 as opset
+from onnxscript import opset18
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flows.inbox.judge import Judge
 
 OPSET = 18
+opset: Any = opset18  # its types know every kind of tensor
 IMAGE, SEEN = "image", "detector_image"
 """Inputs: what the shared encoder sees of an image, and what a detector with a network of its own sees."""
 OUTPUTS = ("score_before", "score_after", "alarm_before", "alarm_after", "map_before", "map_after")
@@ -92,7 +93,7 @@ def onnx_model(graph: Graph, inputs: Mapping[str, View], metadata: Mapping[str, 
     pixels = blank(inputs)
     with torch.no_grad(), _quietly():
         program = torch.export.export(graph.eval(), (), pixels, strict=False)
-        made = torch.onnx.export(
+        made: Any = torch.onnx.export(
             program,
             (),
             kwargs=pixels,

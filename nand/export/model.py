@@ -115,8 +115,10 @@ def _place(model: Path, force: bool) -> Path:
     for path in (model, description):
         if path.is_dir() or (path.exists() and not force):
             raise NandError(f"{path}: is there already; name another file, or replace it with --force")
-    with temporary_file(model.parent, ""):
-        return description
+    if model.parent.is_dir():
+        with temporary_file(model.parent, ""):
+            pass
+    return description
 
 
 def _check_settings(params: Params, detector: str) -> None:

@@ -63,8 +63,8 @@ def shown(box, unlike=None) -> Shown:
 
 
 def by_text_and_examples() -> tuple[Held, ...]:
-    stain, dust = asked("a red stain", "a hole"), asked("dust")
-    return (Held("stain", stain, shown((20, 20, 40, 40), (2, 40, 12, 60)), (dust,)), Held("dust", dust))
+    stain = asked("a red stain", "a hole")
+    return (Held("stain", stain, shown((20, 20, 40, 40), (2, 40, 12, 60)), (asked("dust"),)),)
 
 
 def by_text() -> tuple[Held, ...]:
@@ -79,7 +79,7 @@ def judged(detector_settings, held=(), rule=None, own=None) -> Judge:
     if detector.trained:
         detector.fit([Batch(GOOD, vlm=vlm())])
     rule = rule or Rule(regions=RegionSettings(none=0.05, whole=0.5, alone=0.6))
-    make = Judge("one", detector, vlm, held, SuppressionSettings(dilation=9), rule, 1.0, 1.0, good(), EXAMPLES)
+    make = Judge("one", detector, vlm, held, SuppressionSettings(dilation=3), rule, 1.0, 1.0, good(), EXAMPLES)
     level = np.median([one.score_before for one in make("abc", GOOD)])
     return Judge(**{**vars(make), "rule": rule.model_copy(update={"level": float(level)})})
 
