@@ -120,3 +120,15 @@ def test_before_the_demo_is_drawn_the_settings_are_looked_at(project):
     assert check(dataset=demo) == (0, "params.yaml: valid; the demo's images are yet to be drawn\n", [])
     code, _, faults = check(dataset=demo, encoder={"layers": [7]})
     assert code == 1 and faults == ["error: encoder.layers: 7 asked for, embedded has 6 blocks"]
+
+
+def test_what_the_system_or_the_machine_refuses_is_one_line(project):
+    Path("deep.json").write_text("[" * 100_000)
+    for sections, said in (
+        ({"dataset": {"kind": "folder", "root": "x" * 300}}, "x: File name too long; correct its name"),
+        ({"detectors": {"saved": {"kind": "external", "maps": "x" * 300}}}, "x: File name too long; correct its name"),
+        ({"encoder": {"model": "deep.json"}}, "error: deep.json: not a JSON file"),
+        ({"encoder": {"device": f"cuda:{10**30}"}}, "error: params.yaml: encoder.device: String should match"),
+    ):
+        code, _, faults = check(**sections)
+        assert code == 1 and len(faults) == 1 and said in faults[0]

@@ -260,7 +260,6 @@ def test_a_misplaced_key_is_not_repeated(refused, place, value):
         ("a: !!bool x\n", "not readable as YAML (line 1: no such value"),
         (f"a: {'9' * 5000}\n", "not readable as YAML (line 1: no such value"),
         (f"a: 0x{'f' * 5000}\n", "not readable as YAML (line 1: no such value"),
-        ("[" * 1200 + "\n", "not readable as YAML (nested too deeply)"),
         ("{a: " * 1200 + "\n", "not readable as YAML (nested too deeply)"),
         ("a: " + "[" * 600 + "]" * 600 + "\n", "not readable as YAML (nested too deeply)"),
         ("- 1\n", "expected sections such as 'dataset:', found list"),
