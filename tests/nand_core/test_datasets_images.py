@@ -127,6 +127,17 @@ def test_every_channel_of_a_deep_colour_tiff_keeps_its_range(tmp_path, order):
         assert np.abs(np.asarray(read_image("b", file, 12)) - np.round(deep / 4095 * 255)).max() <= 1
 
 
+def test_values_of_a_tiff_that_would_be_read_as_others_are_refused(tmp_path):
+    path = _saved(Image.new("L", (2, 1)), tmp_path / "signed.tif", tiffinfo={339: 2})
+    with pytest.raises(NandError, match=r"signed\.tif: its values have a sign; save it as PNG"):
+        read_image(path)
+    path = _saved(Image.fromarray(np.array([[0, 9]], np.uint16)), tmp_path / "white.tif")
+    tag = [struct.pack("<HHIHH", 262, 3, 1, white, 0) for white in (1, 0)]
+    path.write_bytes(path.read_bytes().replace(*tag))
+    with pytest.raises(NandError, match=r"white\.tif: 0 is white in it; save it as PNG"):
+        read_mask(path, (2, 1))
+
+
 def test_eight_bits_have_no_peak_and_are_read_as_ever(tmp_path):
     path = _saved(Image.fromarray(_gradient()), tmp_path / "a.png")
     assert measured(path) == (SIZE, None)
