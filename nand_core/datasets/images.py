@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +41,31 @@ def read_image(path: str | Path, file: BinaryIO | None = None, bits: int | None 
     return Image.fromarray(_scaled(path, _without_alpha(found), bits)).convert("RGB")
 
 
-def measured(path: str | Path) -> tuple[tuple[int, int], int | None]:
-    """Width and height of an image, upright, and the largest value of a 16-bit one; None for 8 bits."""
+class Measured(NamedTuple):
+    """What there is to know of an image.
+
+    Attributes:
+        size: width and height, upright.
+        peak: the largest value of a 16-bit one; None for 8 bits.
+        pixels: sha256 of what is seen, whatever the file's format.
+    """
+
+    size: tuple[int, int]
+    peak: int | None
+    pixels: str
+
+
+def measured(path: str | Path) -> Measured:
+    """An image decoded in full. Raises NandError like :func:`read_image`."""
     found = _decode(path)
     if isinstance(found, Image.Image):
-        found.convert("RGB")
-        return found.size, None
-    return (found.shape[1], found.shape[0]), int(_without_alpha(found).max())
+        return Measured(found.size, None, _digest(np.asarray(found.convert("RGB"))))
+    values = _without_alpha(found)
+    return Measured((found.shape[1], found.shape[0]), int(values.max()), _digest(values))
+
+
+def _digest(values: NDArray[Any]) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()
 
 
 def bits_for(peak: int) -> int:

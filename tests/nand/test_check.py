@@ -111,8 +111,8 @@ def test_what_looks_wrong_but_runs_is_a_warning(project):
     assert [line.partition(":")[0] for line in warnings] == ["warning"] * 4
     assert "masks of no image: zorkel/ground_truth/kratzer/1_mask.png" in warnings[0]
     assert "OPENAI_API_KEY, which is not set" in warnings[1]
-    assert warnings[2].startswith("warning: identical images in carpet: good and carpet: hole and carpet: train: ")
-    assert "zorkel/ground_truth/hole/0_mask.png (its largest value is 40, above 127 counts)" in warnings[3]
+    assert "zorkel/ground_truth/hole/0_mask.png (its largest value is 40, above 127 counts)" in warnings[2]
+    assert warnings[3].startswith("warning: identical images in carpet: good and carpet: hole and carpet: train: ")
 
 
 def test_before_the_demo_is_drawn_the_settings_are_looked_at(project):
