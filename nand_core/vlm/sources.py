@@ -37,7 +37,7 @@ def model_config(settings: EncoderSettings) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NandError(f"encoder.model: no config file {path}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NandError(f"{path}: not a JSON file ({error})") from None
     if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
         raise NandError(f"{path}: not an open_clip config; it needs embed_dim, vision_cfg and text_cfg")
