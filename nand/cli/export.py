@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ def export(
     """
     with one_line():
         require_project()
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the model computes on a CPU in fp32, and so it is traced
         from nand.export.model import export as write
 
         found = write(

@@ -115,9 +115,12 @@ def _place(model: Path, force: bool) -> Path:
     for path in (model, description):
         if path.is_dir() or (path.exists() and not force):
             raise NandError(f"{path}: is there already; name another file, or replace it with --force")
-    if model.parent.is_dir():
-        with temporary_file(model.parent, ""):
-            pass
+    try:
+        if model.parent.is_dir():
+            with temporary_file(model.parent, ""):
+                pass
+    except OSError as error:
+        raise NandError(f"{model.parent}: cannot be written ({error.strerror}); name another folder") from error
     return description
 
 

@@ -150,6 +150,7 @@ def test_an_exported_model_runs_without_torch_and_is_not_replaced_unasked(projec
         (("carpet", "patchcor", "a.onnx"), {}, "unknown detector 'patchcor'; did you mean 'patchcore'"),
         (("carpet", "saved", "a.onnx"), {"saved": {"kind": "external", "maps": "x"}}, "has saved maps alone"),
         (("carpet", "patchcore", "a.bin"), {}, r"a\.bin: call it \*\.onnx"),
+        (("carpet", "patchcore", "/proc/a.onnx"), {}, "^/proc: cannot be written"),
         (("carpet", "patchcore", "a.onnx"), {"patchcore": {"kind": "patchcore", "sigma": 3}}, "is not that of the"),
     ],
 )

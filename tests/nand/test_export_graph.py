@@ -1,4 +1,7 @@
-"""The exported graph beside the judge that it was traced from, for every detector, on files of every kind."""
+"""The exported graph beside the judge that it was traced from, on files of every kind.
+
+PatchCore's is compared with its results in ``tests/flows/test_same_scores.py``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from nand_core.datasets.images import read_image
 from nand_core.detectors.backbones import Modules
 from nand_core.detectors.base import Context
 from nand_core.detectors.build import build_detector
-from nand_core.detectors.settings import AprilGanSettings, PatchCoreSettings, SubspaceSettings, WinCLIPSettings
+from nand_core.detectors.settings import AprilGanSettings, SubspaceSettings, WinCLIPSettings
 from nand_core.errors import NandError
 from nand_core.examples import Shown, learn_good, patch_vectors, picture_patches
 from nand_core.regions import regions
@@ -86,9 +89,10 @@ def judged(detector_settings, held=(), rule=None, own=None) -> Judge:
 
 CASES = {
     "april_gan": lambda: judged(AprilGanSettings(size=128), by_text_and_examples()),
-    "patchcore": lambda: judged(PatchCoreSettings(device="cpu"), by_text(), Rule(regions=None)),
     "subspace on a network of its own": lambda: judged(
         SubspaceSettings(device="cpu", backbone="torchvision:x.y", resize=64, crop=56),
+        by_text(),
+        Rule(regions=None),
         own=Modules(Stem(), ("layer2", "layer3"), 64, 56, torch.device("cpu")),
     ),
     "winclip": lambda: judged(WinCLIPSettings(shots=1, scales=(2,))),
@@ -114,7 +118,7 @@ def files(tmp_path_factory) -> list:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_graph_is_the_judge_for_every_detector_and_kind_of_file(name, files, tmp_path):
+def test_the_graph_is_the_judge_for_every_kind_of_file(name, files, tmp_path):
     judge = CASES[name]()
     pictures = [read_image(path) for path in files]
     verdicts = [judge([path.name], [picture])[0] for path, picture in zip(files, pictures, strict=True)]
@@ -204,3 +208,11 @@ def test_a_threshold_stays_between_the_score_that_it_is_and_the_next():
     assert apart(2.0, [1.0, 2.0, 3.0]) == pytest.approx(2.0002)
     assert 2 < apart(2.0, [2.0, 2.0001]) < 2.0001
     assert apart(0.0, [0.0]) == 0
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path):
+    with pytest.raises(NandError, match=r"a\.onnx: no model that 'nand export' made \(no such file\)"):
+        Inspector(tmp_path / "a.onnx")
+    (tmp_path / "a.onnx").write_bytes(b"no model")
+    with pytest.raises(NandError, match=r"a\.onnx: no model that 'nand export' made \("):
+        Inspector(tmp_path / "a.onnx")
