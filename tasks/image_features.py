@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from nand_core.artifacts.store import Record
+from nand_core.artifacts.verified import verified
 from nand_core.datasets.images import read_image
 from nand_core.errors import NandError
 from nand_core.vlm.features import ImageFeatures
@@ -32,13 +33,24 @@ class EncodeSpec(Spec):
 @item
 def image_features(spec: EncodeSpec, work: Work) -> Record:
     """Patch tokens ``layer_0``.. (N, C, h, w) and ``pooled`` (N, E), float32, as npz."""
-    vlm = work.vlm()
-    pixels = torch.stack([vlm.preprocess(read_image(work.root / path, bits=spec.bits)) for path in spec.paths])
+    vlm = work.vlm(spec.encoder)
+    images = read_images(work, spec.paths, spec.images, spec.bits)
+    pixels = torch.stack([vlm.preprocess(image) for image in images])
     features = vlm.encode_images(pixels)
     arrays: dict[str, Any] = {f"layer_{i}": tokens.cpu().numpy() for i, tokens in enumerate(features.layers)}
     with work.store.writing("npz") as put:
         np.savez(put.path, pooled=features.pooled.cpu().numpy(), **arrays)
     return put.record
+
+
+def read_content(work: Work, path: str, sha256: str, bits: int | None) -> Image.Image:
+    """The RGB image of this content; NandError for a file that has another by now."""
+    return read_image(work.root / path, verified(work.root / path, sha256), bits)
+
+
+def read_images(work: Work, paths: Sequence[str], sha256: Sequence[str], bits: int | None) -> Iterator[Image.Image]:
+    """The RGB images of these contents, one after the other."""
+    return (read_content(work, *one, bits) for one in zip(paths, sha256, strict=True))
 
 
 def read_features(path: Path) -> ImageFeatures:
@@ -67,7 +79,7 @@ class ShardBatch:
 
     def images(self) -> list[Image.Image]:
         """The RGB images, decoded now."""
-        return [read_image(self._work.root / path, bits=self._shard.bits) for path in self.ids]
+        return list(read_images(self._work, self._shard.ids, self._shard.images, self._shard.bits))
 
     def features(self) -> ImageFeatures:
         """Their shared encoding, read now; NandError where the spec has none, as nobody said to need it."""

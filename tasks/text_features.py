@@ -23,7 +23,7 @@ class TextSpec(Spec):
 @item
 def text_features(spec: TextSpec, work: Work) -> Record:
     """The unit vector (E,) float32, as npy."""
-    vector = text_feature(work.vlm().encode_text(spec.sentences)).cpu().numpy().astype(np.float32)
+    vector = text_feature(work.vlm(spec.encoder).encode_text(spec.sentences)).cpu().numpy().astype(np.float32)
     buffer = io.BytesIO()
     np.save(buffer, vector, allow_pickle=False)
     return work.store.put(buffer.getvalue(), "npy")

@@ -42,7 +42,7 @@ class PatchFeatures:
         if self._settings.backbone == "encoder":
             return self._encoder_blocks(batch)
         if self._backbone is None:
-            self._backbone = load_backbone(self._settings, self.device)
+            self._backbone = load_backbone(self._settings, self.device, self._context.files)
         return self._backbone(torch.stack([self._backbone.preprocess(image) for image in batch.images()]))
 
     def _encoder_blocks(self, batch: ImageBatch) -> list[Tensor]:
