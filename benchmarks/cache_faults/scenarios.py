@@ -225,12 +225,14 @@ def swapped(bench: Bench, times: int) -> Iterator[Row]:
     """
     row, project = Row("files swapped during runs"), bench.project
     bench.settle()
+    started = time.monotonic()
     bench.expected()
+    whole = time.monotonic() - started
     clean = {path.name: path.read_bytes() for path in bench.clean.records()}
     swaps = refused = kept = 0
     while swaps < times:
         project.forget()
-        with Swapper(project.folder, bench.random) as swapper:
+        with Swapper(project.folder, bench.random, bench.random.uniform(0, 0.7 * whole)) as swapper:
             said = project.pipeline()
         swaps += swapper.swaps
         text = said.stdout + said.stderr

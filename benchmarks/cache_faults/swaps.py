@@ -15,11 +15,11 @@ from nand_core.errors import NandError
 class Swapper:
     """Replaces a random image, mask or file of maps of a project again and again, and mostly puts it back at once.
 
-    By a rename, as most programs do it, or by writing over it.
+    By a rename, as most programs do it, or by writing over it; beginning after ``wait`` seconds.
     """
 
-    def __init__(self, folder: Path, chance: random.Random) -> None:
-        self.folder, self.chance, self.swaps = folder, chance, 0
+    def __init__(self, folder: Path, chance: random.Random, wait: float) -> None:
+        self.folder, self.chance, self.wait, self.swaps = folder, chance, wait, 0
         self.images = {path: path.read_bytes() for path in sorted((folder / "data").rglob("*.png"))}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work)
@@ -35,7 +35,8 @@ class Swapper:
             path.write_bytes(data)
 
     def _work(self) -> None:
-        while not self._ended.wait(self.chance.uniform(0, 0.2)):
+        self._ended.wait(self.wait)
+        while not self._ended.wait(self.chance.uniform(0, 0.5)):
             maps = [path for name in ("base_maps", "suppression", "rivals", "control")
                     for path in sorted((self.folder / "artifacts" / name).rglob("*.npz"))]  # fmt: skip
             path = self.chance.choice([self.chance.choice(list(self.images)), *self.chance.sample(maps, bool(maps))])

@@ -6,6 +6,7 @@ One file holds all four parts: a page of a thousand images asks for a thousand f
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nand_core.artifacts.disk import refusals, replacing
+from nand_core.artifacts.disk import refusals, temporary_file
 from nand_core.artifacts.maps import MapFile
 from nand_core.decision import Claimed, final_maps
 from nand_core.errors import NandError
@@ -153,8 +154,10 @@ def unpack(archives: Mapping[str, Path], folder: Path) -> set[Path]:
                 data, target = archive.read(name), folder / below / name
                 written.add(target)
                 if not (target.is_file() and target.read_bytes() == data):
-                    with replacing(target) as temporary:
+                    # Not waited for until it is on the disk, as `replacing` does: there are thousands.
+                    with temporary_file(target.parent, target.suffix) as temporary:
                         temporary.write_bytes(data)
+                        os.replace(temporary, target)
     return written
 
 
