@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scratch import PARAMS, Scratch
+from flows.local_server import local_server
 from flows.server import wait_for_server
-from nand.project.server import local_server
 
 STAGES = (
     ("demo_data",),

@@ -17,6 +17,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from nand.project.run import without_always
+
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("dvc.yaml", "prefect.toml", "prefect.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 PACKAGES = ("nand", "flows", "tasks", "nand_core")
@@ -125,6 +127,10 @@ class Scratch:
 
     def dvc(self, *arguments: str) -> subprocess.CompletedProcess:
         return self.call(sys.executable, "-m", "dvc", *arguments)
+
+    def changed(self) -> dict[str, list[Any]]:
+        """What ``dvc status`` says has changed, by stage."""
+        return without_always(self.dvc("status", "--json", "dvc.yaml").stdout)
 
     def write_params(self) -> None:
         with (self.folder / "params.yaml").open("w") as file:

@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from flows.beside import beside, join
 from flows.consent import STATUS, ConsentNeeded
 from flows.mistakes import in_one_line
 from flows.processes import end_after, sigterm_raises, stops_soon
@@ -18,6 +19,7 @@ from flows.warm import PREFECT, handed_over, load, serve
 from nand_core.errors import NandError
 
 STAGES = (
+    "inputs",
     "demo_data",
     "dataset",
     "adaptation",
@@ -50,9 +52,25 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m flows {{{'|'.join(STAGES)}}} [ARGUMENT ...]", file=sys.stderr)
         return 2
     name, *rest = arguments
+    if arguments == ["inputs"]:
+        return _inputs()
     stopped = f"{name}: stopped; finished items are kept, the same command goes on from there"
     with stops_soon(stopped):
         return _run(name, rest, stopped)
+
+
+def _inputs() -> int:
+    """No flow: it starts no server, and is done before Prefect would be imported."""
+    from flows.inputs import inputs
+
+    try:
+        inputs()
+    except (NandError, FileNotFoundError) as error:
+        if not (mistake := in_one_line(error)):
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _run(name: str, rest: list[str], stopped: str) -> int:
@@ -110,11 +128,16 @@ if __name__ == "__main__":
     status = [1]  # of a run that an exception ends
     atexit.register(_end_at_once, status)  # the first to be registered is called last: Prefect sends its logs before
     arguments = sys.argv[1:]
+    if arguments[:1] == ["--beside"]:
+        beside(arguments[1])
+        sys.exit(0)
     if arguments[:1] == ["--warm"]:
         ran, arguments = None, serve(*map(int, arguments[1:]))
     else:
         if dvc := dvc_above():
             end_after(dvc)
-        ran = handed_over(arguments)
+            if arguments != ["inputs"]:
+                join(dvc)
+        ran = handed_over(arguments) if arguments != ["inputs"] else None
     status.append(main(arguments) if ran is None else ran)
     sys.exit(status[-1])

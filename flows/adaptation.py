@@ -12,7 +12,7 @@ from flows.features import HEADS
 from flows.run import Run
 from nand_core.vlm.settings import AdaptSettings
 from tasks.adaptation import HeadsSpec, PicturesSpec, adapted_heads, drawn_patches
-from tasks.work import encoder_key
+from tasks.encoder import encoder_key
 
 _PICTURES, _PHOTOGRAPHS = 50, 8
 """Pictures of an item, and how many photographs they are drawn on at most."""

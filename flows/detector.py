@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from flows.features import class_heads, class_shards, text_vectors
@@ -14,8 +15,8 @@ from nand_core.detectors.build import build_detector, detector_digest
 from nand_core.detectors.settings import DetectorSettings, detector_encoder
 from nand_core.errors import NandError, nearest
 from tasks.base_maps import DetectorSpec, fit_detector, fitted
+from tasks.encoder import encoder_key, shared_encoder
 from tasks.image_features import Shard
-from tasks.work import encoder_key
 
 Made = TypeVar("Made", bound=DetectorSpec)
 
@@ -39,7 +40,7 @@ class DetectorItems:
         if detector not in known:
             raise NandError(f"detectors: unknown detector {detector!r}{nearest(detector, known)}")
         settings = known[detector]
-        kind = build_detector(detector, settings, Context("", run.work.vlm, lambda: ()))
+        kind = build_detector(detector, settings, Context("", partial(shared_encoder, run.work), lambda: ()))
         text = text_vectors() if "text" in kind.needs else {}
         used = kind.needs & {"features", "vlm"}
         encoder = encoder_key(detector_encoder(settings, run.params.encoder)) if used else {}

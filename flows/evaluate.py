@@ -19,7 +19,7 @@ from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import Record, sha256_file
 from nand_core.example_protocol import example_table, with_examples
 from nand_core.normalities import Normality, current, known_groups
-from nand_core.operating import OPERATING_COLUMNS, decisions, effect_table
+from nand_core.operating import OPERATING_COLUMNS, decisions, effect_table, summary
 from nand_core.protocol import AUROC_COLUMNS, SCORE_COLUMNS, aggregate
 from nand_core.settings import Rule
 from tasks.evaluate import EvaluateSpec
@@ -35,7 +35,7 @@ NORMALITIES = RESULTS / "normalities.parquet"
 
 @flow(name="evaluate")
 def evaluate(params: str = "params.yaml", class_name: str | None = None) -> None:
-    """Write ``results/``: auroc, scores, operating, examples and normalities ``.parquet``, and ``metrics.json``.
+    """Write ``results/``: auroc, scores, operating, examples, normalities ``.parquet``; metrics and summary ``.json``.
 
     With a class named, only its part of ``normalities.parquet``: a normality has no effect on the protocol.
     """
@@ -91,8 +91,9 @@ def _protocol(run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[
     with run.writing():
         for name, frame in tables.items():
             _write(frame, RESULTS / f"{name}.parquet")
-        with replacing(RESULTS / "metrics.json") as temporary:
-            temporary.write_text(json.dumps(with_examples(figures, examples), indent=2) + "\n")
+        for name, content in (("metrics", with_examples(figures, examples)), ("summary", summary(figures))):
+            with replacing(RESULTS / f"{name}.json") as temporary:
+                temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _scores(

@@ -17,6 +17,7 @@ from nand_core.example_files import MISSING, OTHER, check_example_files
 from nand_core.examples import check_example
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.prompts.settings import Example
+from tasks.encoder import encoder_key
 from tasks.examples import (
     DistancesSpec,
     ExampleSpec,
@@ -29,7 +30,6 @@ from tasks.examples import (
 )
 from tasks.image_features import Shard
 from tasks.suppression import ShownSpec
-from tasks.work import encoder_key
 
 EXAMPLES = ARTIFACTS / "examples"
 

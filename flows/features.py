@@ -9,8 +9,8 @@ import pandas as pd
 from flows.run import ARTIFACTS, Run
 from nand_core.artifacts.store import Record
 from nand_core.errors import NandError
+from tasks.encoder import encoder_key
 from tasks.image_features import EncodeSpec, Shard, image_features
-from tasks.work import encoder_key
 
 TEXT_FEATURES = ARTIFACTS / "text_features.parquet"
 HEADS = ARTIFACTS / "heads"

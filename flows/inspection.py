@@ -33,6 +33,7 @@ from nand_core.errors import NandError
 from nand_core.examples import Shown
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.report.tables import markdown_table
+from tasks.encoder import shared_encoder
 from tasks.examples import read_good, read_shown
 
 OPERATING = RESULTS / "operating.parquet"
@@ -172,7 +173,7 @@ class Judges:
             detector = self.items.fitted(class_name)
             heads = class_heads(run).get(class_name)
             if heads is not None:
-                run.work.vlm(encoder, heads=heads)  # read while nothing can be pruned
+                shared_encoder(run.work, encoder, heads=heads)  # read while nothing can be pruned
             rivals = self._rivals(held)
             normalities = tuple(
                 Held(one.text, self._asked(one), self._shown(one, reference), found)
@@ -181,7 +182,7 @@ class Judges:
             if any(one.shown for one in normalities):
                 good = read_good(reference.good(class_name), run.work)
         before, after, level = self.thresholds[class_name]
-        rule, vlm = params.evaluation.rule(level), partial(run.work.vlm, encoder, heads=heads)
+        rule, vlm = params.evaluation.rule(level), partial(shared_encoder, run.work, encoder, heads=heads)
         how, examples = params.suppression, params.suppression.examples
         return Judge(self.name, detector, vlm, normalities, how, rule, before, after, good, examples)
 

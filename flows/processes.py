@@ -51,6 +51,9 @@ def supervised(
             lifeline.close()  # it alone knows what else came to be below it, and ends with the last of them
             process.wait()
             raise
+        finally:
+            for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+                pipe.close()
 
 
 def end_tree(process: subprocess.Popen[Any]) -> None:

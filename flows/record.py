@@ -15,6 +15,8 @@ from nand_core.artifacts.disk import refusals, replacing
 
 FILE = "last_run.json"
 RUN_ID = "NAND_RUN_ID"
+BESIDE = "NAND_BESIDE"
+"""Names the run of a bare dvc, whose stages share a process (``flows.beside``)."""
 
 
 @dataclass
@@ -29,7 +31,7 @@ class StageCounts:
 
 def run_id() -> str:
     """Names the run that this process belongs to: given by ``nand repro``, else the ``dvc`` above it."""
-    if given := os.environ.get(RUN_ID):
+    if given := os.environ.get(RUN_ID) or os.environ.get(BESIDE):
         return given
     process = dvc_above() or psutil.Process()
     return f"{process.pid}-{process.create_time():.2f}"

@@ -16,9 +16,9 @@ from nand_core.asked import Asked, Vector, ask, competing
 from nand_core.normalities import Normality, known_groups
 from nand_core.protocol import NONSENSE
 from nand_core.settings import SuppressionSettings
+from tasks.encoder import encoder_key
 from tasks.suppression import ShownSpec, SuppressionSpec
 from tasks.suppression import suppression as draw_maps
-from tasks.work import encoder_key
 
 Where = tuple[str, ...]
 """The class first; then the stem of a file, or what else tells it from the others."""

@@ -20,9 +20,9 @@ from nand_core.prompts.provide import competitor_phrases, nonsense_phrases
 from nand_core.prompts.templates import abnormal_sentences, normal_sentences, sentences
 from nand_core.understanding import check_understood, spoken
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
+from tasks.encoder import encoder_key
 from tasks.text_features import TextSpec
 from tasks.text_features import text_features as encode
-from tasks.work import encoder_key
 
 if TYPE_CHECKING:
     from nand_core.vlm.tokenizers import Tokenizer

@@ -32,13 +32,13 @@ from nand_core.operating import effect_table
 from nand_core.prompts.templates import sentences
 from nand_core.report.changes import against, render_changes
 from nand_core.vlm.tokenizers import load_tokenizer
+from tasks.encoder import encoder_key
 from tasks.normalities import EffectSpec
 from tasks.normalities import normalities as judge
 from tasks.prompts import prompts as make_phrases
 from tasks.suppression import suppression as draw_maps
 from tasks.text_features import TextSpec
 from tasks.text_features import text_features as encode
-from tasks.work import encoder_key
 
 TRIAL = STATE / "trial"
 EFFECT, PAGE = TRIAL / "effect.parquet", TRIAL / "index.html"

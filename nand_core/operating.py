@@ -236,5 +236,20 @@ def decisions(operating: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
+def summary(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """The few figures of ``metrics.json`` by which runs are compared, by detector."""
+    return {
+        detector: {
+            "works": row["verdict"]["works"],
+            "harms": row["verdict"]["harms"],
+            "accepted": row["accepted_after"],
+            "retained": row["retained_after"],
+            "lost": row["lost"],
+            "gain": row["gain"],
+        }
+        for detector, row in figures.items()
+    }
+
+
 def _percent(found: NDArray[np.bool_]) -> float:
     return 100.0 * float(found.mean()) if len(found) else math.nan

@@ -20,7 +20,8 @@ from nand_core.drawing.photographs import painted, reduced
 from nand_core.drawing.scenes import Scene, scene
 from nand_core.vlm.heads import Committee, PatchHead, stored
 from tasks.cache import Bits, Spec, item
-from tasks.image_features import read_images
+from tasks.encoder import shared_encoder
+from tasks.images import read_images
 from tasks.work import Work
 
 _MOST = (40, 80)
@@ -58,7 +59,7 @@ class HeadsSpec(Spec):
 @item
 def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
     """Kept patches of drawn pictures, layer by layer, as safetensors."""
-    vlm = work.vlm(spec.encoder)
+    vlm = shared_encoder(work, spec.encoder)
 
     def pictures() -> Iterator[Scene]:
         images = read_images(work, spec.paths, spec.images, spec.bits)
@@ -82,7 +83,7 @@ def adapted_heads(spec: HeadsSpec, work: Work) -> Record:
     One member learns from the class's photographs alone, which it tells apart from defects best; the other from
     drawn scenes as well, which show more of what a defect can be.
     """
-    vlm = work.vlm(spec.encoder)
+    vlm = shared_encoder(work, spec.encoder)
     sets = [(*spec.painted, *spec.scenes), spec.painted] if spec.painted else [spec.scenes]
     settings = HeadSettings(seed=spec.seed, steps=spec.steps)
     with _ONE_THREAD:

@@ -18,6 +18,7 @@ from nand_core.detectors.plugin import plugin_digest
 from nand_core.errors import NandError
 from nand_core.normality import resize_maps
 from tasks.cache import Spec, item
+from tasks.encoder import shared_encoder
 from tasks.image_features import Shard, ShardBatch
 from tasks.work import Work
 
@@ -49,7 +50,7 @@ class MapsSpec(DetectorSpec):
 def build(spec: DetectorSpec, work: Work) -> Detector:
     """The detector of one class, not fitted."""
     text = tuple(torch.tensor(vector) for vector in spec.text)
-    vlm = partial(work.vlm, spec.encoder, spec.detector, spec.heads)
+    vlm = partial(shared_encoder, work, spec.encoder, spec.detector, spec.heads)
     context = Context(spec.class_name, vlm, lambda: text, spec.files)
     return build_detector(spec.detector, work.params.detectors[spec.detector], context)
 

@@ -11,7 +11,7 @@ from nand_core.decision import Claimed
 from nand_core.report.strips import draw_strips, write_archive
 from nand_core.settings import Rule
 from tasks.cache import Bits, Spec, item
-from tasks.image_features import read_content
+from tasks.images import read_content
 from tasks.work import Work
 
 

@@ -1,4 +1,4 @@
-"""The digest of the code that a task runs: an edited formula never serves yesterday's map."""
+"""The code that a task or a stage runs, and what it computes with: an edited formula never serves yesterday's map."""
 
 from __future__ import annotations
 
@@ -6,56 +6,124 @@ import ast
 import hashlib
 import importlib.util
 import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-PACKAGES = ("nand_core", "tasks")
+from nand_core.artifacts.store import digest
 
+PACKAGES = ("nand_core", "tasks", "flows")
+COMPUTING = {
+    "PIL": ("pillow",),
+    "jinja2": ("jinja2",),
+    "numpy": ("numpy",),
+    "open_clip": ("open_clip_torch",),
+    "pandas": ("pandas", "pyarrow"),
+    "safetensors": ("safetensors",),
+    "scipy": ("scipy",),
+    "sklearn": ("scikit-learn",),
+    "timm": ("timm",),
+    "torch": ("torch",),
+    "torchvision": ("torchvision",),
+}
+"""Modules whose packages' versions can change a result; the others carry, schedule or validate it."""
 
 _PARSING = threading.Lock()
 
 
-def code_digest(module: str) -> str:
-    """sha256 over the sources of ``module`` and of every project module that it imports, at any depth."""
-    # CPython 3.11's parser counts its depth for all threads together: two at once can end in SystemError.
-    with _PARSING:
-        return _code_digest(module)
+@dataclass(frozen=True)
+class Code:
+    """What a module is made of.
+
+    Attributes:
+        modules: sha256 of the source of every project module that it imports, at any depth, and of its own.
+        sources: their files.
+        libraries: version of every package that they compute with; "" where it is not installed.
+    """
+
+    modules: dict[str, str]
+    sources: dict[str, Path] = field(compare=False)
+    libraries: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """One sha256 of all."""
+        return digest({"modules": self.modules, "libraries": self.libraries})
 
 
 @lru_cache
-def _code_digest(module: str) -> str:
-    sources: dict[str, bytes] = {}
+def code_digest(module: str) -> str:
+    """The digest of a module's :class:`Code`."""
+    return code_of(module).digest
+
+
+def code_of(module: str, ask: Callable[[Path], list[Any]] | None = None) -> Code:
+    """The code of a module. What is imported for type checkers alone is not used, and so no part of it.
+
+    Args:
+        ask: gives the sha256 of a source file and the modules that it imports; None: :func:`read_source`.
+    """
+    ask = ask or read_source
+    modules: dict[str, str] = {}
+    sources: dict[str, Path] = {}
+    libraries: set[str] = set()
     open_names = [module]
     while open_names:
         name = open_names.pop()
-        if name in sources:
-            continue
-        path = _source(name)
-        if path is None:
-            continue
-        sources[name] = path.read_bytes()
-        open_names += _imports(ast.parse(sources[name]))
-    total = hashlib.sha256()
-    for name in sorted(sources):
-        total.update(f"{name} {len(sources[name])}\n".encode() + sources[name])
-    return total.hexdigest()
+        if name.partition(".")[0] not in PACKAGES:
+            libraries.update(COMPUTING.get(name.partition(".")[0], ()))
+        elif name not in modules and (path := _source(name)):
+            sources[name] = path
+            modules[name], imported = ask(path)
+            open_names += imported
+    versions = {name: _version(name) for name in sorted(libraries)}
+    return Code(dict(sorted(modules.items())), dict(sorted(sources.items())), versions)
+
+
+def read_source(path: Path) -> list[Any]:
+    """The sha256 of a source file and the names of the modules that it may import."""
+    source = path.read_bytes()
+    # CPython 3.11's parser counts its depth for all threads together: two at once can end in SystemError.
+    with _PARSING:
+        tree = ast.parse(source)
+    return [hashlib.sha256(source).hexdigest(), sorted(set(_imports(tree)))]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+@lru_cache
+def _package(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"{name}: no package whose sources could be read", name=name)
+    return Path(found.origin).parent
 
 
 def _source(name: str) -> Path | None:
     """The file of a project module; None for a name inside a module. Nothing is imported to find it."""
     package, *parts = name.split(".")
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(f"{package}: no package whose sources could be read", name=package)
-    base = Path(found.origin).parent.joinpath(*parts)
+    base = _package(package).joinpath(*parts)
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-def _imports(tree: ast.AST) -> list[str]:
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.split(".")[0] in PACKAGES]
+def _imports(tree: ast.AST) -> Iterator[str]:
+    if isinstance(tree, ast.Import):
+        yield from (alias.name for alias in tree.names)
+    elif isinstance(tree, ast.ImportFrom) and tree.module:
+        yield tree.module
+        if tree.module.partition(".")[0] in PACKAGES:
+            yield from (f"{tree.module}.{alias.name}" for alias in tree.names)
+    elif isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
+        for statement in tree.orelse:
+            yield from _imports(statement)
+    else:
+        for child in ast.iter_child_nodes(tree):
+            yield from _imports(child)

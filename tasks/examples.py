@@ -30,6 +30,7 @@ from nand_core.examples import (
 )
 from nand_core.settings import ExampleSettings
 from tasks.cache import Bits, Spec, item
+from tasks.encoder import shared_encoder
 from tasks.image_features import Shard, ShardBatch
 from tasks.work import Work
 
@@ -107,7 +108,7 @@ def example_patches(spec: ExampleSpec, work: Work) -> Record:
     Raises:
         NandError: the box or mask does not fit the image.
     """
-    picture, vlm = read_image(spec.path, verified(spec.path, spec.image), spec.bits), work.vlm(spec.encoder)
+    picture, vlm = read_image(spec.path, verified(spec.path, spec.image), spec.bits), shared_encoder(work, spec.encoder)
     where = marked(spec, picture.size)
     patches, unusual = picture_patches(vlm, picture, where, read_good(spec.good, work), spec.settings)
     return work.store.put(example_file(patches, unusual), "safetensors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from nand_core.artifacts.store import Record
-from nand_core.artifacts.verified import verified
-from nand_core.datasets.images import read_image
 from nand_core.errors import NandError
 from nand_core.vlm.features import ImageFeatures
 from tasks.cache import Bits, Spec, item
+from tasks.encoder import shared_encoder
+from tasks.images import read_images
 from tasks.work import Work
 
 
@@ -33,7 +33,7 @@ class EncodeSpec(Spec):
 @item
 def image_features(spec: EncodeSpec, work: Work) -> Record:
     """Patch tokens ``layer_0``.. (N, C, h, w) and ``pooled`` (N, E), float32, as npz."""
-    vlm = work.vlm(spec.encoder)
+    vlm = shared_encoder(work, spec.encoder)
     images = read_images(work, spec.paths, spec.images, spec.bits)
     pixels = torch.stack([vlm.preprocess(image) for image in images])
     features = vlm.encode_images(pixels)
@@ -41,16 +41,6 @@ def image_features(spec: EncodeSpec, work: Work) -> Record:
     with work.store.writing("npz") as put:
         np.savez(put.path, pooled=features.pooled.cpu().numpy(), **arrays)
     return put.record
-
-
-def read_content(work: Work, path: str, sha256: str, bits: int | None) -> Image.Image:
-    """The RGB image of this content; NandError for a file that has another by now."""
-    return read_image(work.root / path, verified(work.root / path, sha256), bits)
-
-
-def read_images(work: Work, paths: Sequence[str], sha256: Sequence[str], bits: int | None) -> Iterator[Image.Image]:
-    """The RGB images of these contents, one after the other."""
-    return (read_content(work, *one, bits) for one in zip(paths, sha256, strict=True))
 
 
 def read_features(path: Path) -> ImageFeatures:

@@ -15,6 +15,7 @@ from nand_core.artifacts.store import Record
 from nand_core.asked import Asked, Compared, seen
 from nand_core.settings import ExampleSettings, Settings, SuppressionSettings
 from tasks.cache import Spec, item
+from tasks.encoder import shared_encoder
 from tasks.examples import read_shown
 from tasks.image_features import Shard, ShardBatch
 from tasks.work import Work
@@ -47,7 +48,7 @@ class SuppressionSpec(Spec):
 
 def drawing(spec: SuppressionSpec, work: Work) -> Callable[[int], Tensor]:
     """What draws A_sup (n, 256, 256) of the shard with a number, in any order and several at once."""
-    vlm = work.vlm(spec.encoder, heads=spec.heads)
+    vlm = shared_encoder(work, spec.encoder, heads=spec.heads)
     shown, distances = None, None
     if spec.shown is not None:
         shown = read_shown(spec.shown.like, spec.shown.unlike, spec.shown.good, spec.shown.settings, work)

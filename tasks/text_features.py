@@ -10,6 +10,7 @@ import numpy as np
 from nand_core.artifacts.store import Record
 from nand_core.normality import text_feature
 from tasks.cache import Spec, item
+from tasks.encoder import shared_encoder
 from tasks.work import Work
 
 
@@ -23,7 +24,8 @@ class TextSpec(Spec):
 @item
 def text_features(spec: TextSpec, work: Work) -> Record:
     """The unit vector (E,) float32, as npy."""
-    vector = text_feature(work.vlm(spec.encoder).encode_text(spec.sentences)).cpu().numpy().astype(np.float32)
+    vlm = shared_encoder(work, spec.encoder)
+    vector = text_feature(vlm.encode_text(spec.sentences)).cpu().numpy().astype(np.float32)
     buffer = io.BytesIO()
     np.save(buffer, vector, allow_pickle=False)
     return work.store.put(buffer.getvalue(), "npy")

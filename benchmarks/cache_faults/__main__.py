@@ -23,8 +23,8 @@ from rich.table import Table
 from benchmarks.cache_faults.scenarios import SCENARIOS
 from benchmarks.cache_faults.trials import Bench
 from benchmarks.scratch import PARAMS, seed_database
+from flows.local_server import local_server
 from flows.server import wait_for_server
-from nand.project.server import local_server
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from nand.cli.console import one_line
+from nand.cli.place import InProject
 from nand.project.place import STATE, require_project
 from nand.project.stages import declared_stages
 from nand_core.artifacts.remote import VARIABLE, SharedStore, open_store
@@ -34,7 +35,7 @@ OUTCOMES = {
 }
 
 
-@app.command()
+@app.command(cls=InProject)
 def info() -> None:
     """What the cache holds, task by task."""
     with one_line():
@@ -82,7 +83,7 @@ def _size(paths: tuple[Path, ...]) -> int:
     return sum(path.stat().st_size for path in paths if path.exists())
 
 
-@app.command()
+@app.command(cls=InProject)
 def verify() -> None:
     """Read all of the cache and compare it with its digests; mend or remove what is damaged.
 
@@ -116,7 +117,7 @@ def verify() -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=InProject)
 def prune(
     keep_current: Annotated[bool, typer.Option(help="Keep what the current results need.")] = False,
     older_than: Annotated[

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperOption
 
 from nand.cli.console import one_line
+from nand.cli.place import InProject, typed
 from nand.project.examples import Given
 from nand_core.errors import NandError
 
@@ -17,7 +18,7 @@ LISTS = ("--like", "--unlike")
 PLACES = ("--box", "--mask")
 
 
-class WithImages(TyperCommand):
+class WithImages(InProject):
     """A command with the options of LISTS and PLACES, which mean more by their order than typer can tell."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -48,6 +49,8 @@ def spread(arguments: Sequence[str], valued: Collection[str]) -> list[str]:
         if name in LISTS or name in PLACES:
             if not equals:
                 value = _value(name, rest)
+            if name != "--box":
+                value = str(typed(value))
             if name in LISTS:
                 taking = image = name
                 made.append(f"{name}={value}")

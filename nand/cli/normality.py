@@ -16,6 +16,7 @@ from rich.console import Console
 from nand.cli.console import one_line, table_of
 from nand.cli.effect import show_effect
 from nand.cli.examples import given
+from nand.cli.place import InProject
 from nand.project.change import Change, Effect, Groups, Stopped, apply, data_groups
 from nand.project.examples import Examples
 from nand.project.params_file import append, read, write
@@ -218,7 +219,7 @@ def _source(one: Normality) -> tuple[str, str]:
     return "; ".join(filter(None, said)), made or "to be run: nand repro"
 
 
-@prompts.command()
+@prompts.command(cls=InProject)
 def export(
     class_name: Annotated[str | None, typer.Argument(metavar="[CLASS]", help="Of this class alone.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Those of the reviewed bank too.")] = False,

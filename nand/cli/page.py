@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from nand.cli.console import one_line
+from nand.cli.place import typed
 from nand.project.place import require_project
 from nand_core.errors import NandError
 
@@ -31,11 +32,14 @@ def page(
         list[str] | None, typer.Option(help="A name under which browsers ask for it; may be given several times.")
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"Holds the token; else {VARIABLE}, else a new one is made.")
+        Path | None,
+        typer.Option(
+            parser=typed, metavar="FILE", help=f"Holds the token; else {VARIABLE}, else a new one is made."
+        ),
     ] = None,
-    inbox: Annotated[Path, typer.Option(metavar="FOLDER", help="Of 'inspect', as its flow names it.")] = (
-        Path("inspection")
-    ),
+    inbox: Annotated[
+        Path, typer.Option(parser=typed, metavar="FOLDER", help="Of 'inspect', as its flow names it.")
+    ] = Path("inspection"),
 ) -> None:
     """Serve a page on which somebody says what is fine, sees at once what that would change, and accepts it.
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from flows.processes import run_tree
 from flows.record import FILE, read_run
 from nand.cli.console import one_line, table_of
+from nand.cli.place import typed
 from nand.project.place import PARAMS, STATE, require_project
 from nand.project.run import IMAGE_FEATURES, complete_record, dvc, running
 from nand.project.stages import declared_stages
@@ -34,7 +35,7 @@ WORTH = {"gain": "+.1f", "auroc_bound": ".1f", "share": ".0f", "text_effect": "+
 LONG = 0.5
 """Seconds of a stage without items that are worth a row."""
 
-ParamsFile = Annotated[Path, typer.Argument(help="A params file.")]
+ParamsFile = Annotated[Path, typer.Argument(parser=typed, metavar="[PARAMS]", help="A params file.")]
 
 
 def repro(context: typer.Context) -> None:
@@ -157,6 +158,22 @@ def status() -> None:
             print(f"nothing to do: {', '.join(rest)}")
     else:
         print(f"last run, {ended}: nothing to do, all {len(rest)} stages were up to date")
+
+
+def why(
+    stage: Annotated[str | None, typer.Argument(help="Of dvc.yaml, or a detector's name; without: all.")] = None,
+) -> None:
+    """What changed since a stage's last run: settings, data, code, libraries, weights, saved maps, plugins."""
+    with one_line():
+        require_project()
+        from nand.project.why import reasons
+
+        found = reasons(stage)
+    for name, said in found.items():
+        for line in said:
+            print(f"{name}: {printable(line)}")
+    if not found:
+        print(f"nothing changed since the last run of {stage or 'every stage'}")
 
 
 def check(

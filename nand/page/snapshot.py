@@ -32,6 +32,7 @@ from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import effect_table
 from nand_core.settings import Rule
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
+from tasks.encoder import shared_encoder
 from tasks.normalities import EffectSpec, judged
 from tasks.scores import BaseScoreSpec, base_scores, opened
 
@@ -149,7 +150,7 @@ class View:
         if self._prepared:
             return
         self._prepared = True
-        self.run.work.vlm()
+        shared_encoder(self.run.work)
         text_vectors()
         if self.shards:
             with holding(self.run.work.store):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from flows.consent import STATUS
+from flows.inputs import inputs
 from flows.processes import run_tree, supervised
 from flows.warm import LATE, prepare
 from nand.project import params_file
@@ -20,7 +20,7 @@ from nand.project.account import account
 from nand.project.examples import EXAMPLES, copy_checked, placed
 from nand.project.log import logged
 from nand.project.place import PARAMS, STATE
-from nand.project.run import complete_record, dvc, running
+from nand.project.run import complete_record, dvc, running, without_always
 from nand.project.stages import declared_stages
 from nand_core.errors import NandError
 
@@ -191,6 +191,7 @@ def _looked_at(
     """The change as :func:`_checked`, and whether the results are those of the settings as they stand."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     print("looking at what the results were made from", flush=True)
+    inputs()
     with supervised(dvc("status", "--json", "dvc.yaml"), environment, text=True, **pipes) as asked:
         change = _checked(class_name, plan)  # while dvc looks
         if change:
@@ -200,7 +201,7 @@ def _looked_at(
         answer, said = asked.communicate()
     if asked.returncode:
         raise NandError(f"dvc status failed: {' '.join(said.split()[-60:])}")
-    return change, not json.loads(answer)
+    return change, not without_always(answer)
 
 
 def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Change | None:

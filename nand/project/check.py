@@ -245,6 +245,9 @@ def _encoder(settings: EncoderSettings, where: str, found: Found) -> VLM | None:
     from nand_core.vlm.sources import weight_files
 
     absent = [file for file in weight_files(settings) if not file.present]
+    for file in absent:
+        if file.missing:
+            file.located()
     if tags := [file for file in absent if file.path is None]:
         named = " ".join(dict.fromkeys([settings.model, tags[0].wanted]))
         found.warnings.append(f"{where}: {named} is not here yet; a run fetches it if it is online")

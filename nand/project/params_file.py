@@ -53,6 +53,22 @@ def append(text: str, keys: Sequence[str], items: Sequence[Any]) -> str:
     return _checked(_append(text, keys, list(items)), wanted, keys)
 
 
+def put(text: str, keys: Sequence[str], value: Any) -> str:
+    """Replace the value at ``keys``, which has to be there, by another one."""
+    wanted = _loaded(text)
+    inner = wanted
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    node = compose(text)
+    for key in keys:
+        found = _child(node, key) if node is not None else None
+        node = found[1] if found else None
+    if node is None:
+        raise NandError(f"{'.'.join(keys)}: not there; edit it by hand")
+    return _checked(text[: node.start_mark.index] + _written(value) + text[_end(node) :], wanted, keys)
+
+
 def discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> str:
     """Remove the ``chosen`` items from the list at ``keys``, and the list itself where none is left."""
     wanted = _loaded(text)

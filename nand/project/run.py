@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flows.checkout import mend, one_run
+from flows.local_server import local_server
 from flows.processes import sigterm_raises
 from flows.record import FILE, read_run
 from flows.warm import warm_process
 from nand.project.log import settle
 from nand.project.place import STATE, require_project
-from nand.project.server import local_server
 from nand_core.artifacts.disk import refusals, replacing, require_room
 from nand_core.artifacts.remote import within_reach
+from nand_core.errors import NandError
 
 IMAGE_FEATURES = "image_features"
 """Stands among the stages of a record: the images that they have encoded."""
@@ -64,6 +67,21 @@ def run_environment(run: str) -> dict[str, str]:
 def dvc(*arguments: str) -> list[str]:
     """A command of dvc; where another dvc is at work in this checkout it waits."""
     return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+
+
+def without_always(said: str) -> dict[str, list[Any]]:
+    """What ``dvc status --json`` says, but for the stage that always runs: its outs say whether anything changed."""
+    status: dict[str, list[Any]] = json.loads(said)
+    changes = {stage: [one for one in found if one != "always changed"] for stage, found in status.items()}
+    return {stage: found for stage, found in changes.items() if found}
+
+
+def dvc_objects() -> Path:
+    """Where DVC's cache keeps contents, by the first two digits of their md5 and the others; NandError without DVC."""
+    said = subprocess.run(dvc("cache", "dir"), capture_output=True, text=True, check=False)
+    if said.returncode:
+        raise NandError(f"dvc cache dir failed: {' '.join(said.stderr.split()[-60:])}")
+    return Path(said.stdout.strip(), "files", "md5")
 
 
 def complete_record(run: str, stages: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from nand_core.yaml12 import load
 
 
 def declared_stages() -> list[str]:
-    """Every stage of dvc.yaml, a foreach spelled out by the params."""
+    """Every stage of dvc.yaml but the one that always runs, a foreach spelled out by the params."""
     try:
         declared = load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
         detectors = load(Path("params.yaml").read_text(encoding="utf-8"))["detectors"]
@@ -18,5 +18,6 @@ def declared_stages() -> list[str]:
     return [
         name
         for stage, body in declared.items()
+        if not body.get("always_changed")
         for name in ([f"{stage}@{key}" for key in detectors] if "foreach" in body else [stage])
     ]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,6 +15,7 @@ from nand.project.log import Entry, read
 from nand.project.params_file import append
 from nand.project.place import PARAMS, STATE, require_project
 from nand.project.plans import addition, removal
+from nand.project.run import dvc_objects
 from nand.project.standing import standings
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import sha256_file
@@ -109,9 +108,8 @@ def _is(path: Path, name: str) -> bool:
 
 def _cached(wanted: str) -> Iterator[Path]:
     """The files that any folder in DVC's cache has under the name ``wanted``."""
-    said = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
-    objects = Path(said.stdout.strip(), "files", "md5")
-    for listing in objects.glob("*/*.dir") if said.returncode == 0 else ():
+    objects = dvc_objects()
+    for listing in objects.glob("*/*.dir"):
         with suppress(ValueError):  # damaged: another listing may have it
             yield from (
                 objects / row["md5"][:2] / row["md5"][2:]

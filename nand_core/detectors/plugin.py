@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from nand_core.artifacts.store import sha256_file
+from nand_core.artifacts.store import digest, sha256_file
 from nand_core.detectors.base import Context, Detector
+from nand_core.detectors.outside import plugin_entry, plugin_sources
 from nand_core.detectors.settings import PluginSettings
-from nand_core.errors import NandError, nearest
-
-ENTRY_POINTS = "nand.detectors"
+from nand_core.errors import NandError
 
 
 def build_plugin(settings: PluginSettings, context: Context) -> Detector:
@@ -19,7 +17,7 @@ def build_plugin(settings: PluginSettings, context: Context) -> Detector:
     Raises:
         NandError: no installed package offers it, or it cannot be imported, or what it makes is no detector.
     """
-    entry = _entry_point(settings.name)
+    entry = plugin_entry(settings.name)
     try:
         factory = entry.load()
     except (ImportError, AttributeError) as error:
@@ -40,18 +38,12 @@ def build_plugin(settings: PluginSettings, context: Context) -> Detector:
 
 
 def plugin_digest(settings: PluginSettings, class_name: str) -> dict[str, str]:
-    """What stands for a plugin in a cache key: its package and version, and the files that its options name."""
-    entry = _entry_point(settings.name)
+    """What stands for a plugin in a cache key: its package's version and sources, and files that its options name."""
+    entry = plugin_entry(settings.name)
     code = f"{entry.dist.name} {entry.dist.version} {entry.value}" if entry.dist else entry.value
     texts = {key: value for key, value in settings.options.items() if isinstance(value, str)}
     paths = {key: Path(value.replace("{class}", class_name)) for key, value in texts.items()}
-    return {"plugin": code} | {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
+    sources = digest({name: sha256_file(path) for name, path in plugin_sources(settings.name).items()})
+    files = {key: sha256_file(path) for key, path in paths.items() if path.is_file()}
+    return {"plugin": code, "sources": sources} | files
 
-
-def _entry_point(name: str) -> EntryPoint:
-    offered = entry_points(group=ENTRY_POINTS)
-    if name not in offered.names:
-        raise NandError(
-            f"detector plugin: no installed package offers {name!r}{nearest(name, offered.names)}"
-        )
-    return offered[name]

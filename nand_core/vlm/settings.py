@@ -13,6 +13,7 @@ EMBEDDED = Path(__file__).parent / "embedded"
 IMAGENET = Path(__file__).parent / "imagenet"
 SHIPPED = {"embedded": EMBEDDED, "efficientnet_lite0": IMAGENET}
 """Models that need no file beside the installed packages."""
+HEADS = {"embedded": "linear.safetensors", "efficientnet_lite0": "head.safetensors"}
 
 FileKey = Literal["config", "pretrained", "text", "linear_layers", "vocabulary"]
 """The role of a file that an encoder is made of."""

@@ -12,9 +12,7 @@ from typing import Any
 from nand_core.errors import NandError, nearest
 from nand_core.vlm import package
 from nand_core.vlm.files import WeightFile
-from nand_core.vlm.settings import EMBEDDED, IMAGENET, SHIPPED, EncoderSettings, FileKey
-
-HEADS = {"embedded": "linear.safetensors", "efficientnet_lite0": "head.safetensors"}
+from nand_core.vlm.settings import EMBEDDED, HEADS, IMAGENET, SHIPPED, EncoderSettings, FileKey
 
 
 def model_config(settings: EncoderSettings, file: WeightFile | None = None) -> dict[str, Any]:

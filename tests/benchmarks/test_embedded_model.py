@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.embedded_model import about, demo_project, gains, held_out, phrases
 from benchmarks.scratch import Scratch
-from nand.project.server import local_server
+from flows.local_server import local_server
 
 GAIN = {"april_gan": 12, "patchcore": 9, "patchcore_random": 7, "winclip_0": 10, "winclip_1": 10}
 

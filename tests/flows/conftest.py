@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageOps
 from pipeline_project import PARAMS, PHRASED, Project, State
 
+from flows.local_server import local_server
 from flows.server import wait_for_server
-from nand.project.server import local_server
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,8 +13,8 @@ import torch
 from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import executed, kill_group, last_run
+from flows.local_server import local_server
 from flows.server import wait_for_server
-from nand.project.server import local_server
 from nand_core.artifacts.store import sha256_file
 from nand_core.vlm.encoder import load_vlm
 from nand_core.vlm.settings import EncoderSettings

@@ -24,10 +24,10 @@ from selenium.webdriver import ActionChains
 
 from benchmarks.scratch import last_run
 from flows.inbox.rows import write_part
+from flows.local_server import local_server
 from flows.server import wait_for_server
 from nand.page.draft import Draft
 from nand.page.server import Server
-from nand.project.server import local_server
 from nand_core.artifacts.store import sha256_file
 from nand_core.report.strips import strip_name
 from nand_core.verdict import VERDICTS
@@ -172,7 +172,7 @@ def test_removing_it_leaves_every_byte_as_before(project, first, removed):
     assert "wood: 'fuzz ok' is no longer normal" in removed and "entry 1 is undone: nand log wood" in removed
     assert (project.digests(), (project.folder / "params.yaml").read_text()) == first
     assert not list((project.folder / "artifacts/examples").iterdir())
-    assert json.loads(project.dvc("status", "--json").stdout) == {}
+    assert project.changed() == {}
 
 
 def test_a_run_that_fails_leaves_no_file_of_it(project, first, removed):
@@ -347,7 +347,7 @@ def test_what_the_page_accepted_is_what_nand_add_writes(project, page, before_pa
     assert (entry["action"], entry["text"], entry["who"]) == ("add", NAMED, "Ada of the line")
     assert entry["lost"]["april_gan"] > 0
     assert NAMED in (project.folder / "params.yaml").read_text()
-    assert json.loads(project.dvc("status", "--json").stdout) == {}
+    assert project.changed() == {}
 
 
 def test_the_pages_figures_are_those_that_nand_add_then_writes(project, page, foreseen):

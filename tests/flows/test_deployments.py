@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from benchmarks.scratch import PARAMS, Scratch, executed, seed_database
+from flows.local_server import local_server
 from flows.processes import end_tree
 from flows.server import wait_for_server
-from nand.project.server import local_server
 
 
 class Served:

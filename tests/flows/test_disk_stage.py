@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from pipeline_project import Project
 
+from flows.local_server import local_server
 from flows.server import wait_for_server
-from nand.project.server import local_server
 from nand_core.artifacts.store import Store
 
 OUT = "artifacts/manifest.parquet"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,8 @@ from PIL import Image
 from pipeline_project import CLASSES, PARAMS, ROOT
 from sklearn.metrics import roc_auc_score
 
+from flows.local_server import local_server
 from flows.server import wait_for_server
-from nand.project.server import local_server
 from nand_core.datasets.demo import subjects
 from nand_core.datasets.settings import DemoSettings
 
@@ -159,3 +161,111 @@ def test_an_extra_map_stops_the_stage_with_its_name(project, outcome):
     said = project.call(sys.executable, "-m", "flows", "base_maps", "saved")
     assert said.returncode == 1 and "Traceback" not in said.stderr
     assert "saved/wood/test/good/extra.npy" in said.stderr.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def recorded(project, outcome):
+    """The project with what it was made from in dvc.lock."""
+    project.environment["PATH"] = f"{Path(sys.executable).parent}:{project.environment['PATH']}"
+    info = Path(project.environment["PYTHONPATH"]) / "torchvision-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 1.0\n")
+    (project.folder / "saved/wood/test/good/extra.npy").unlink(missing_ok=True)
+    for command in (("flows", "inputs"), ("dvc", "commit", "--force", "--quiet", "dvc.yaml")):
+        said = project.call(sys.executable, "-m", *command)
+        assert said.returncode == 0, said.stdout + said.stderr
+    assert why(project) == {}
+    return project
+
+
+def why(project) -> dict[str, list[str]]:
+    """What ``nand why`` says, by stage."""
+    said = project.call(sys.executable, "-m", "nand", "why")
+    assert said.returncode == 0, said.stderr
+    found: dict[str, list[str]] = {}
+    for line in said.stdout.splitlines():
+        if not line.startswith("nothing changed"):
+            stage, _, reason = line.partition(": ")
+            found.setdefault(stage, []).append(reason)
+    return found
+
+
+DETECTORS = ("base_maps@april_gan", "base_maps@saved", "base_maps@bright")
+SAVED, BRIGHT = DETECTORS[1:2], DETECTORS[2:]
+ENCODING = ("examples", "text_features", *DETECTORS[::2], "suppression", "evaluate", "report")
+
+
+def more(content: bytes) -> bytes:
+    return content + b"\n"
+
+
+def raised(content: bytes) -> bytes:
+    return content.replace(b"Version: 1.0", b"Version: 1.1")
+
+
+def heavier(content: bytes) -> bytes:
+    return content.replace(b"weight: 2.0", b"weight: 3.0")
+
+
+@pytest.mark.parametrize(
+    ("touched", "edit", "stages", "reason"),
+    [
+        ("saved/carpet/test/hole/001.npy", more, SAVED, "saved/carpet/test/hole/001.npy changed"),
+        ("nand_core/report/tables.py", more, ("report",), "nand_core.report.tables"),
+        ("nand_core/report/templates/style.css", more, ("report",), "nand_core/report/templates/style.css"),
+        ("nand_core/vlm/embedded/linear.safetensors", more, ENCODING, "embedded/linear.safetensors changed"),
+        ("bright_detector.py", more, BRIGHT, "bright_detector.py changed"),
+        ("bright_detector-1.0.dist-info/METADATA", raised, BRIGHT, "bright-detector 1.0 bright.* → 1.1 bright.*"),
+        ("torchvision-1.0.dist-info/METADATA", raised, DETECTORS, "torchvision 1.0 → 1.1"),
+        ("params.yaml", heavier, (*BRIGHT, "evaluate", "report"), "detectors.bright.options.weight: 2.0 → 3.0"),
+    ],
+)
+def test_what_is_touched_starts_its_stages_and_no_others(recorded, touched, edit, stages, reason):
+    packages = Path(recorded.environment["PYTHONPATH"])
+    path = next(folder / touched for folder in (recorded.folder, packages) if (folder / touched).exists())
+    before = path.read_bytes()
+    path.write_bytes(edit(before))
+    try:
+        found = why(recorded)
+    finally:
+        path.write_bytes(before)
+    assert set(found) == set(stages)
+    assert all(any(re.fullmatch(reason, line) for line in lines) for lines in found.values()), found
+
+
+def test_a_bare_dvc_repro_takes_maps_that_were_saved_again(recorded):
+    one, other = (recorded.folder / f"saved/wood/test/{name}" for name in ("good/000.npy", "scratch/000.npy"))
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    try:
+        said = recorded.dvc("repro")
+        again = recorded.dvc("repro")
+    finally:
+        one.write_bytes(first)
+        other.write_bytes(second)
+    assert said.returncode == again.returncode == 0, said.stderr
+    ran = [re.findall(r"Running stage '(.+)'", output.stdout) for output in (said, again)]
+    assert ran == [["inputs", "base_maps@saved", "evaluate", "report"], ["inputs"]]
+    scores = pd.read_parquet(recorded.folder / "results/scores.parquet").query("detector == 'saved'")
+    before = scores.drop_duplicates("id").set_index("id")["score_before"]
+    known = peaks()
+    swapped = "wood/test/good/000.png", "wood/test/scratch/000.png"
+    assert [before[path] for path in swapped] == pytest.approx([known[path] for path in reversed(swapped)])
+
+
+def test_what_a_removed_detector_left_is_gone(recorded):
+    lock, params = recorded.folder / "dvc.lock", dict(recorded.params["detectors"])
+    before = lock.read_text()
+    assert "\n  base_maps@saved:\n" in before and (recorded.folder / "artifacts/base_maps/saved").is_dir()
+    del recorded.params["detectors"]["saved"]
+    recorded.write_params()
+    said = recorded.call(sys.executable, "-m", "flows", "inputs")
+    recorded.params["detectors"] = params
+    recorded.write_params()
+    assert said.returncode == 0, said.stderr
+    start = before.index("  base_maps@saved:\n")
+    end = re.search(r"^  \S", before[start + 1 :], re.MULTILINE)
+    assert lock.read_text() == before[:start] + (before[start + 1 + end.start() :] if end else "")
+    assert not (recorded.folder / "artifacts/base_maps/saved").exists()
+    assert not (recorded.folder / "artifacts/inputs/base_maps/saved.json").exists()

@@ -20,8 +20,8 @@ from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import kill_group
 from flows.inbox.rows import SCHEMA
+from flows.local_server import local_server
 from flows.server import wait_for_server
-from nand.project.server import local_server
 
 IMAGES = 200
 LONG_AGO = 1_000_000_000

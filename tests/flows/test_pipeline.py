@@ -50,6 +50,12 @@ def test_auroc_table_and_metrics(project, first):
         ]  # fmt: skip
         assert list(row["verdict"]) == ["works", "helps", "no_effect", "harms"] and sum(row["verdict"].values()) == 8
         mine = first.auroc[first.auroc["detector"] == detector]
+        summary = json.loads((project.folder / "results/summary.json").read_text())[detector]
+        assert summary == {
+            **{name: row["verdict"][name] for name in ("works", "harms")},
+            **{name: row[f"{name}_after"] for name in ("accepted", "retained")},
+            **{name: row[name] for name in ("lost", "gain")},
+        }
         assert row["groups"] == 8
         assert row["auroc_after"] == pytest.approx(mine["auroc_after"].mean())
         assert row["gain"] == pytest.approx(row["auroc_after"] - row["auroc_before"])

@@ -16,9 +16,9 @@ import pytest
 from pipeline_project import PARAMS, Project
 
 from benchmarks.scratch import last_run
+from flows.local_server import local_server
 from flows.server import wait_for_server
 from flows.text_features import check_normality, warn_of_unknown
-from nand.project.server import local_server
 from nand_core.errors import NandError
 from nand_core.normalities import Normality
 from nand_core.vlm.settings import EncoderSettings

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scratch import PARAMS, Scratch, executed
+from flows.local_server import local_server
 from flows.runners import task_runner
 from flows.server import wait_for_server
-from nand.project.server import local_server
 from nand_core.artifacts.store import Store
 from nand_core.config import Params
 from nand_core.errors import NandError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from http_server import answering, prefect
 
 from benchmarks.scratch import PACKAGES, ROOT
 from flows.warm import VARIABLE, handed_over, warm_process
@@ -100,3 +102,38 @@ def test_what_is_not_as_it_was_runs_in_a_process_of_its_own(folder, environment)
     process, stage = asked(environment)
     process.communicate("")
     assert stage == process.pid
+
+
+# Two stages, as dvc runs them one after the other; then it is busy for as long as its input is open.
+DVC = """
+import subprocess, sys
+for _ in range(2):
+    stage = subprocess.Popen([sys.executable, "-m", "flows", "dataset"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    print(stage.pid, int(stage.stdout.readline()), flush=True)
+    stage.communicate()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_stages_of_a_bare_dvc_share_a_process_that_ends_with_it(folder, tmp_path, killed):
+    (tmp_path / "dvc").write_text(DVC)
+    with answering(prefect) as server:
+        own = {**os.environ, "PYTHONPATH": str(folder), "PREFECT_API_URL": f"{server}/api", "DVC_ROOT": "."}
+        pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+        with subprocess.Popen([sys.executable, tmp_path / "dvc"], cwd=folder, env=own, text=True, **pipes) as dvc:
+            pairs = []
+            for _ in range(2):
+                pairs.append([int(word) for word in dvc.stdout.readline().split()])
+                said = json.loads((folder / ".nand/beside.json").read_text())
+                shared = psutil.Process(said["pid"])
+                pairs[-1] += [said["pid"], *(one.pid for one in shared.children())]
+            below = [shared, *shared.children(recursive=True)]
+            if killed:
+                dvc.kill()
+            else:
+                dvc.stdin.close()
+            _, alive = psutil.wait_procs(below, 60)
+    assert all(asking != stage for asking, stage, *_ in pairs), "the stages ran in forks"
+    assert pairs[0][2:] == pairs[1][2:] and len(pairs[0]) == 4, "of one process"
+    assert not alive and not (folder / ".nand/beside").exists()

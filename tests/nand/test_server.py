@@ -13,7 +13,7 @@ import pytest
 from http_server import answering, prefect
 
 from benchmarks.scratch import seed_database
-from nand.project.server import local_server
+from flows.local_server import local_server
 from nand_core.errors import NandError
 
 STARTER = """
@@ -22,7 +22,7 @@ from pathlib import Path
 # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.processes import run_tree, sigterm_raises
-from nand.project.server import local_server
+from flows.local_server import local_server
 with sigterm_raises(), local_server(Path(sys.argv[1]), os.environ) as url:
     if "wait" in sys.argv:
         from flows.server import wait_for_server
@@ -76,7 +76,7 @@ def test_a_server_that_is_given_is_used_and_left_alone(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_address_is_one_line(tmp_path: Path, monkeypatch, url: str, said: str) -> None:
-    monkeypatch.setattr("nand.project.server.GIVEN", 0.1)
+    monkeypatch.setattr("flows.local_server.GIVEN", 0.1)
     locked, other = partial(prefect, password=True), lambda *_: (404, "application/json", b"{}")
     with answering(prefect) as page, answering(locked) as locked, answering(other) as other:
         places = {"page": page, "locked": locked, "other": other}

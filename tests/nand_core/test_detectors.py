@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 
 import pytest
 import torch
 from oracle_data import Batch, images, tiny_settings, tiny_vlm
 from pydantic import TypeAdapter, ValidationError
 
-from nand_core.artifacts.store import sha256_file
-from nand_core.detectors import plugin as plugin_module
+from nand_core.artifacts.store import digest, sha256_file
+from nand_core.detectors import outside
 from nand_core.detectors.base import Context, Untrained, check_maps
 from nand_core.detectors.build import build_detector, detector_digest
 from nand_core.detectors.settings import DetectorSettings, detector_encoder
@@ -50,7 +51,7 @@ def plugins(monkeypatch):
             EntryPoint("gone", "no_such_package:Detector", group),
         ]
     )
-    monkeypatch.setattr(plugin_module, "entry_points", lambda group: offered.select(group=group))
+    monkeypatch.setattr(outside, "entry_points", lambda group: offered.select(group=group))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,8 @@ def test_plugins_are_found_by_their_entry_point(plugins):
     plugin = settings(kind="plugin", name="constant", options={"value": 0.5})
     maps = build_detector("mine", plugin, CONTEXT).maps(Batch([], ["a", "b"]))
     assert maps.dtype == torch.float32 and torch.equal(maps, torch.full((2, 2, 2), 0.5))
-    assert detector_digest(plugin, "bottle", []) == {"plugin": f"{__name__}:Constant"}
+    sources = digest({Path(__file__).name: sha256_file(Path(__file__))})
+    assert detector_digest(plugin, "bottle", []) == {"plugin": f"{__name__}:Constant", "sources": sources}
     negative = settings(kind="plugin", name="constant", options={"value": -1.0})
     with pytest.raises(NandError, match=r"mine: .*below 0"):
         build_detector("mine", negative, CONTEXT).maps(Batch([], ["a"]))
@@ -163,10 +165,10 @@ def test_plugins_are_found_by_their_entry_point(plugins):
 def test_files_that_a_plugin_reads_are_part_of_its_digest(plugins, tmp_path):
     options = {"value": 0.5, "checkpoint": f"{tmp_path}/{{class}}.ckpt", "mode": "fast"}
     plugin = settings(kind="plugin", name="constant", options=options)
-    assert detector_digest(plugin, "bottle", []).keys() == {"plugin"}
+    assert detector_digest(plugin, "bottle", []).keys() == {"plugin", "sources"}
     (tmp_path / "bottle.ckpt").write_bytes(b"weights")
     assert detector_digest(plugin, "bottle", [])["checkpoint"] == sha256_file(tmp_path / "bottle.ckpt")
-    assert detector_digest(plugin, "cable", []).keys() == {"plugin"}
+    assert detector_digest(plugin, "cable", []).keys() == {"plugin", "sources"}
 
 
 @pytest.mark.parametrize(

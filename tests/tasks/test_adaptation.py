@@ -19,7 +19,8 @@ from nand_core.settings import SuppressionSettings
 from nand_core.vlm.encoder import load_vlm
 from nand_core.vlm.settings import EncoderSettings
 from tasks.adaptation import HeadsSpec, PicturesSpec, adapted_heads, drawn_patches
-from tasks.work import Work, encoder_key
+from tasks.encoder import encoder_key, shared_encoder
+from tasks.work import Work
 
 CONFIG = {
     "embed_dim": 24,
@@ -63,7 +64,7 @@ def test_without_them_the_encoder_cannot_be_asked(work):
 
 
 def test_every_layer_has_a_committee_in_the_texts_space(work, heads):
-    vlm = work.vlm().adapted(heads)
+    vlm = shared_encoder(work).adapted(heads)
     assert [len(head.members) for head in vlm.linear] == [2, 2, 2, 2]
     pixels = torch.rand(2, 3, 64, 64)
     for tokens, head in zip(vlm.encode_images(pixels).layers, vlm.linear, strict=True):
@@ -71,7 +72,7 @@ def test_every_layer_has_a_committee_in_the_texts_space(work, heads):
 
 
 def test_a_normality_can_be_asked(work, heads):
-    vlm = work.vlm().adapted(heads)
+    vlm = shared_encoder(work).adapted(heads)
     f_add, f_nor = (tuple(vector.tolist()) for vector in vlm.encode_text(["a scratched nut", "a flawless nut"]))
     features = vlm.encode_images(torch.rand(1, 3, 64, 64))
     found = answer(vlm, features, Asked("scratch", f_add, f_nor), SuppressionSettings())

@@ -17,6 +17,7 @@ from PIL import Image
 from prefect.results import ResultRecord, ResultRecordMetadata, ResultStore
 from prefect.serializers import PickleSerializer
 
+from flows.inputs import STAGES
 from nand_core.artifacts.store import Record, Store, sha256_file
 from nand_core.decision import Claimed
 from nand_core.protocol import EvaluationSettings
@@ -108,9 +109,9 @@ def sources(tmp_path, monkeypatch):
     for name, path in paths.items():
         path.write_text(texts[name])
     monkeypatch.setattr(code, "_source", paths.get)
-    code._code_digest.cache_clear()
+    code.code_digest.cache_clear()
     yield paths
-    code._code_digest.cache_clear()
+    code.code_digest.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def sources(tmp_path, monkeypatch):
 def test_the_code_of_every_imported_module_matters(sources, edited, matters):
     before = code_digest("tasks.mine")
     sources[edited].write_text(sources[edited].read_text() + "# edited\n")
-    code._code_digest.cache_clear()
+    code.code_digest.cache_clear()
     assert (code_digest("tasks.mine") != before) == matters
 
 
@@ -128,10 +129,48 @@ def test_the_formulas_of_a_real_task_are_in_its_code(monkeypatch):
     seen: list[str] = []
     find = code._source
     monkeypatch.setattr(code, "_source", lambda name: seen.append(name) or find(name))
-    code._code_digest.cache_clear()
+    code.code_digest.cache_clear()
     code_digest("tasks.suppression")
-    code._code_digest.cache_clear()
+    code.code_digest.cache_clear()
     assert {"tasks.suppression", "nand_core.normality", "nand_core.artifacts.maps", "tasks.cache"} <= set(seen)
+
+
+OTHERS = {
+    "anyio", "dvc", "filelock", "fsspec", "httpx", "httpx2", "huggingface_hub", "openai", "orjson", "prefect",
+    "prefect_dask", "prefect_ray", "psutil", "pydantic", "pydantic_core", "ray", "ruamel", "tqdm", "yaml",
+}  # fmt: skip
+"""They carry, schedule or validate what is computed."""
+
+
+def test_every_library_that_a_stage_uses_counts_or_is_known_not_to():
+    used, open_names = set(), [f"flows.{stage}" for stage in (*STAGES, "base_maps", "pipeline")]
+    seen = set(open_names)
+    while open_names:
+        name = open_names.pop()
+        package = name.partition(".")[0]
+        if package not in code.PACKAGES:
+            used.add(package)
+        elif path := code._source(name):
+            new = set(code.read_source(path)[1]) - seen
+            seen |= new
+            open_names += new
+    assert {"torch", "numpy", "prefect"} <= used
+    assert used - sys.stdlib_module_names - set(code.COMPUTING) - {"__future__"} <= OTHERS
+
+
+def test_what_is_imported_for_type_checkers_alone_is_no_part_of_the_code(sources):
+    lines = ["if TYPE_CHECKING:", "  import torch", "  from nand_core import unrelated", "else:", "  import scipy"]
+    sources["tasks.mine"].write_text("\n".join(lines))
+    made = code.code_of("tasks.mine")
+    assert set(made.modules) == {"tasks.mine"} and set(made.libraries) == {"scipy"}
+
+
+def test_the_version_of_a_library_matters(sources, monkeypatch):
+    before = code_digest("tasks.mine")
+    monkeypatch.setattr(code, "version", lambda package: "99")
+    code.code_digest.cache_clear()
+    assert code_digest("tasks.mine") != before
+    assert code.code_of("nand_core.unrelated").libraries == {}
 
 
 def test_modules_are_parsed_one_at_a_time(monkeypatch):
@@ -145,7 +184,7 @@ def test_modules_are_parsed_one_at_a_time(monkeypatch):
         return parse(source)
 
     monkeypatch.setattr(ast, "parse", slow)
-    code._code_digest.cache_clear()
+    code.code_digest.cache_clear()
     with ThreadPoolExecutor(4) as pool:
         found = set(pool.map(code_digest, ["tasks.dataset", "tasks.prompts"] * 4))
     assert len(found) == 2 and max(most) == 1

@@ -35,10 +35,11 @@ from nand_core.settings import Rule
 from tasks.base_maps import DetectorSpec, fit_detector
 from tasks.changes import StripsSpec, strips
 from tasks.dataset import ClassSpec, dataset
+from tasks.encoder import encoder_key
 from tasks.examples import ExampleSpec, Place, example_patches
 from tasks.image_features import EncodeSpec, image_features
 from tasks.scores import BaseScoreSpec, ScoreSpec, base_scores, scores
-from tasks.work import Work, encoder_key
+from tasks.work import Work
 
 CHANGED = r"{}: has changed since it was first read; nothing of it was stored, run again"
 MAPS = np.random.default_rng(0).random((3, 16, 16), dtype=np.float32)
@@ -170,7 +171,7 @@ def test_swaps_at_any_moment_give_no_wrong_object(work, seed, monkeypatch):
             swaps["in all"] += 1
         return opened(path, sha256)
 
-    monkeypatch.setattr("tasks.image_features.verified", disturbed)
+    monkeypatch.setattr("tasks.images.verified", disturbed)
     for _ in range(30):
         for path in names:
             path.write_bytes(good[path])
@@ -253,7 +254,7 @@ def test_the_encoder_that_an_item_names_is_the_one_that_it_gets(work, tmp_path):
     torch.save({name: value * 1.5 if value.is_floating_point() else value for name, value in weights.items()},
                tmp_path / "clip_tiny.pt")  # fmt: skip
     after = image_features.fn(encoding(work), work)
-    assert after != before and len(work._loaded) == 1
+    assert after != before and len(work.loaded) == 1
     with pytest.raises(NandError, match="has changed since"):
         image_features.fn(spec, work)
 
