@@ -13,7 +13,7 @@ from nand_core.errors import NandError
 
 
 class Swapper:
-    """Replaces a random image, mask or file of maps of a project again and again, and mostly puts it back at once.
+    """Replaces random images, masks and files of maps of a project again and again, and puts them back soon.
 
     By a rename, as most programs do it, or by writing over it; beginning after ``wait`` seconds.
     """
@@ -39,11 +39,13 @@ class Swapper:
         while not self._ended.wait(self.chance.uniform(0, 0.5)):
             maps = [path for name in ("base_maps", "suppression", "rivals", "control")
                     for path in sorted((self.folder / "artifacts" / name).rglob("*.npz"))]  # fmt: skip
-            path = self.chance.choice([self.chance.choice(list(self.images)), *self.chance.sample(maps, bool(maps))])
-            for data in self._other(path):
-                self._put(path, data)
-                self.swaps += 1
-                self._ended.wait(self.chance.expovariate(4))
+            paths = self.chance.sample(list(self.images), 4) + self.chance.sample(maps, min(2, len(maps)))
+            # First others in all places, then the right ones: `zip` asks each path once a round.
+            for contents in zip(*(self._other(path) for path in paths), strict=False):
+                for path, data in zip(paths, contents, strict=True):
+                    self._put(path, data)
+                    self.swaps += 1
+                self._ended.wait(self.chance.expovariate(1))
 
     def _other(self, path: Path) -> Iterator[bytes]:
         """Another content of the same kind, then the right one."""
@@ -58,12 +60,12 @@ class Swapper:
             else:
                 other = self.chance.choice(list(self.images.values()))
         except (OSError, NandError):  # the run has just removed it
-            return
+            other = before = b""
         yield other
         yield before
 
     def _put(self, path: Path, data: bytes) -> None:
-        if not path.exists():
+        if not data or not path.exists():
             return
         if self.chance.random() < 0.5:
             path.write_bytes(data)
