@@ -54,14 +54,14 @@ def after(
     """The image scores (n,) after the addition of one text, by each rule; maps (n, H, W)."""
     maps, seen = torch.from_numpy(anomaly), torch.from_numpy(own)
     yield EQ_6, image_score(Decision(maps, Rule(regions=None)).final_maps([Claim(seen)])).double().numpy()
-    regions = Regions(anomaly, level)
+    regions = Regions(maps, level)
     votes = regions.votes(seen)
     other = np.maximum.reduce([regions.votes(torch.from_numpy(one)) for one in rivals])
     for name, beside in BESIDE.items():
         counted = beside(votes, other)
         for none, whole in RAMPS:
             share = ((counted - none) / (whole - none)).clip(0, 1)
-            yield f"{name}, {none:g} to {whole:g}", regions.lowered(share).max(axis=(1, 2)).astype(float)
+            yield f"{name}, {none:g} to {whole:g}", image_score(regions.lowered(share)).double().numpy()
 
 
 def rows(artifacts: Path, detectors: list[str]) -> Iterator[dict[str, Any]]:

@@ -105,7 +105,7 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
     except ConsentNeeded as needed:
         print(f"{name}: {needed}", flush=True)
         return STATUS
-    except (NandError, FileNotFoundError) as error:
+    except (NandError, OSError) as error:
         if not (mistake := in_one_line(error)):
             raise
         print(f"error: {mistake}", file=sys.stderr)

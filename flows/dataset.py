@@ -29,9 +29,9 @@ def dataset(params: str = "params.yaml") -> None:
     }
     records = run.items(check_class, specs)
     frame = pd.concat([pd.read_parquet(run.work.store.path(record)) for record in records.values()])
-    frame = with_bits(frame, run.params.dataset, run.work.root)
     for line in duplicates(frame):
         print(f"warning: {line}", flush=True)
+    frame = with_bits(frame, run.params.dataset, run.work.root)
     with run.writing(), replacing(MANIFEST) as temporary:
         frame.to_parquet(temporary, index=False)
     run.finish()

@@ -58,9 +58,7 @@ def inspection(
     place, logger = Folder(below_checkout(folder)), get_run_logger()
     if not 0 <= settle < float("inf"):
         raise NandError(f"settle: {settle} is no time to wait; give seconds, 0 or more")
-    for path in (MANIFEST, TEXT_FEATURES, NORMALITIES, OPERATING, SCORES):
-        if not path.is_file():
-            raise NandError(f"{path}: not there yet; {FIRST}")
+    require_results()
     run = Run.start("inspect", Path(params))
     run.hold.close()  # only what is read from the store now and then needs it
     judges = Judges(run, detector or next(iter(run.params.detectors)))
@@ -90,6 +88,13 @@ def inspection(
         _tell_drift({name: _drift(place, judges, name) for name in judged})
     logger.info("inspect: %s", ", ".join(f"{count} {name}" for name, count in counts.items()))
     return counts
+
+
+def require_results() -> None:
+    """Refuse to judge before there are results."""
+    for path in (MANIFEST, TEXT_FEATURES, NORMALITIES, OPERATING, SCORES):
+        if not path.is_file():
+            raise NandError(f"{path}: not there yet; {FIRST}")
 
 
 def _drift(place: Folder, judges: Judges, class_name: str) -> Drift:

@@ -33,7 +33,7 @@ def local_server(home: Path, environment: Mapping[str, str], waiting: int = subp
     """
     if url := environment.get("PREFECT_API_URL"):
         wait_for_server(url, GIVEN)
-        yield url
+        yield url.rstrip("/")
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -63,9 +63,10 @@ def record_stage(folder: Path, stage: str, counts: StageCounts) -> None:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """The last run's record, ``{}`` where there is none."""
+    """The last run's record, ``{}`` where there is none that can be read."""
     try:
-        found: dict[str, Any] = json.loads((folder / FILE).read_text())
-    except (FileNotFoundError, ValueError):
+        found = json.loads((folder / FILE).read_text())
+        stages = {name: asdict(StageCounts(**counts)) for name, counts in found["stages"].items()}
+        return {"run": found["run"], "stages": stages}
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
-    return found

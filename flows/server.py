@@ -27,11 +27,14 @@ def wait_for_server(url: str, patience: float = STARTING) -> None:
     Raises
     ------
     NandError
-        When it does not within ``patience`` seconds; at once for what is no address, is no Prefect API, or asks for a
-        password that it was not given.
+        When it does not within ``patience`` seconds; at once for what is no address, holds a password, is no Prefect
+        API, or asks for a password that it was not given.
     """
     import httpx
 
+    if "@" in url or "?" in url:  # Prefect prints the address, and so would every line below
+        said = "holds a user, a password or a query; write user:password into PREFECT_API_AUTH_STRING instead"
+        raise NandError(f"{VARIABLE}: {said}")
     if not _is_address(url):
         raise NandError(f"{VARIABLE}: {url!r} is no address; write one such as http://127.0.0.1:4200/api")
     begun, told, url = time.monotonic(), False, url.rstrip("/")
@@ -51,10 +54,13 @@ def wait_for_server(url: str, patience: float = STARTING) -> None:
 
 
 def _is_address(url: str) -> bool:
+    import httpx
+
     try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.split() == [url]
-    except ValueError:
+        parts, name = urlsplit(url), httpx.URL(url).host
+        name.encode("idna")
+        return parts.scheme in ("http", "https") and bool(name) and parts.port != 0 and url.split() == [url]
+    except (ValueError, httpx.InvalidURL):
         return False
 
 

@@ -101,6 +101,8 @@ def fetch(url: str, target: Path, sha256: str = "", size: int | None = None) -> 
 
 def _append(client: httpx.Client, url: str, part: Path, etag: str) -> str:
     """Add to ``part`` what the server has beyond it, or begin it anew; returns the file's ETag."""
+    import httpx
+
     have = _size(part)
     headers = {"Accept-Encoding": "identity"}
     if have:
@@ -110,9 +112,15 @@ def _append(client: httpx.Client, url: str, part: Path, etag: str) -> str:
             return etag
         if not answer.is_success:
             raise NandError(f"{url}: the server answers {answer.status_code} {answer.reason_phrase}")
-        if answer.headers.get("Content-Type", "").startswith("text/html"):
+        if "html" in answer.headers.get("Content-Type", "").lower():
             raise NandError(f"{url}: the server sends a page and no file; see the source page")
-        goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if (packed := answer.headers.get("Content-Encoding", "identity").lower()) != "identity":
+            raise NandError(f"{url}: the server sends it packed ({packed}), unasked; see the source page")
+        sent = answer.headers.get("Content-Range", "")
+        goes_on = answer.status_code == 206 and sent.startswith(f"bytes {have}-")
+        if answer.status_code == 206 and not goes_on:
+            part.unlink(missing_ok=True)
+            raise NandError(f"{url}: the server sends another part ({sent}); the same command begins anew")
         if not goes_on:
             have = 0
         total = have + int(answer.headers.get("Content-Length", 0))
@@ -121,17 +129,28 @@ def _append(client: httpx.Client, url: str, part: Path, etag: str) -> str:
             for block in answer.iter_raw():  # as it comes: of a block that is not full nothing would be kept
                 file.write(block)
                 bar.update(len(block))
+        if goes_on and _size(part) < int((re.findall(r"/(\d+)$", sent) or [0])[0]):
+            raise httpx.RemoteProtocolError("a part of the rest came")
         found: str = answer.headers.get("ETag", "")
         return "" if found.startswith("W/") else found
 
 
 def _check(url: str, part: Path, sha256: str, size: int | None) -> None:
+    if not sha256 and _is_text(part):
+        part.unlink()
+        raise NandError(f"{url}: the server sends a text or nothing, and no weights; see the source page")
     found = sha256_file(part)
     if not found.startswith(sha256.lower()) or (size is not None and _size(part) != size):
         expected = f"sha256 {sha256}" if sha256 else f"{size} bytes"
         length = _size(part)
         part.unlink()
         raise NandError(f"{url}: sends another file ({length} bytes, sha256 {found}), not {expected}; it is not kept")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether it begins as no file of weights does: zip archives, safetensors and pickles have a control character."""
+    with path.open("rb") as file:
+        return not re.search(rb"[\x00-\x08\x0e-\x1f\x80]", file.read(64))
 
 
 def _size(path: Path) -> int:

@@ -16,16 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import label
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nand_core.normality import suppress, union
+from nand_core.regions import Array, largest, maxima, quotient, regions, replaced, sums, taken, values_at
 from nand_core.settings import RegionSettings, Rule, Settings
-
-# Neighbours within an image, none across the images of a batch.
-_TOUCHING = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
 
 def good_level(good: ArrayLike) -> float | None:
@@ -71,7 +67,7 @@ class Decision:
         self.anomaly, self.rule = anomaly, rule
         self._regions = None
         if rule.regional and rule.level is not None:
-            self._regions = Regions(anomaly.numpy(), rule.level)
+            self._regions = Regions(anomaly, rule.level)
 
     def final_maps(self, claims: Sequence[Claim]) -> Tensor:
         """A_final (N, H, W): with several claims a region falls as far as the one that says most of it makes it.
@@ -80,47 +76,42 @@ class Decision:
         """
         if self._regions is None or self.rule.regions is None:
             return suppress(self.anomaly, union([one.suppression for one in claims]), self.rule.alpha)
-        shares = np.stack([_share(self._regions, one, self.rule.regions) for one in claims])
-        return torch.from_numpy(self._regions.lowered(self.rule.alpha * shares.max(axis=0)))
+        share = largest([_share(self._regions, one, self.rule.regions) for one in claims])
+        return self._regions.lowered(self.rule.alpha * share)
 
 
 class Regions:
-    """What hangs together above ``level`` in maps (N, H, W), counted from 1 over all of them."""
+    """What hangs together above ``level`` in maps (N, H, W) float32, counted from 1 over all of them."""
 
-    def __init__(self, maps: NDArray[np.float32], level: float) -> None:
+    def __init__(self, maps: Tensor, level: float) -> None:
         self.maps, self.level = maps, level
-        regions, self.count = label(maps > level, _TOUCHING)
-        self.inside = np.flatnonzero(regions)
-        self.of = regions.ravel()[self.inside]
-        self.excess = maps.ravel()[self.inside].astype(np.float64) - level
-        self.weight = np.bincount(self.of, self.excess**2, self.count + 1)
-        self._votes: dict[int, tuple[Tensor, NDArray[np.float64]]] = {}
+        self.inside, self.of, self.count = regions(maps, level)
+        self.excess = values_at(maps, self.inside) - level
+        self.weight = sums(self.excess**2, self.of, self.count)
+        self._votes: dict[int, tuple[Tensor, Array]] = {}
 
-    def votes(self, suppression: Tensor) -> NDArray[np.float64]:
+    def votes(self, suppression: Tensor) -> Array:
         """Of A_sup in each region, (count + 1,): half its mean, by the square of the excess, and half its maximum."""
         # A map is asked about for each text that it competes with; kept, so that no other takes its identity.
         kept = self._votes.get(id(suppression))
         if kept is None:
-            seen = suppression.numpy().ravel()[self.inside].astype(np.float64)
-            found, most = np.bincount(self.of, self.excess**2 * seen, self.count + 1), np.zeros(self.count + 1)
-            np.maximum.at(most, self.of, seen)
-            mean = np.divide(found, self.weight, out=np.zeros(self.count + 1), where=self.weight > 0)
-            kept = self._votes[id(suppression)] = suppression, (mean + most) / 2
+            seen = values_at(suppression, self.inside)
+            found = sums(self.excess**2 * seen, self.of, self.count)
+            mean = quotient(found, self.weight, self.weight > 0, 0.0)
+            kept = self._votes[id(suppression)] = suppression, (mean + maxima(seen, self.of, self.count)) / 2
         return kept[1]
 
-    def lowered(self, share: NDArray[np.float64]) -> NDArray[np.float32]:
+    def lowered(self, share: Array) -> Tensor:
         """The maps with each region lowered by its share (count + 1,) of the way to the level."""
-        final = self.maps.copy()
         # Not as a difference in float32: what falls to the level has to tie there.
-        final.ravel()[self.inside] = self.level + (1 - share[self.of]) * self.excess
-        return final
+        return replaced(self.maps, self.inside, self.level + (1 - taken(share, self.of)) * self.excess)
 
 
-def _share(regions: Regions, claim: Claim, settings: RegionSettings) -> NDArray[np.float64]:
+def _share(found: Regions, claim: Claim, settings: RegionSettings) -> Array:
     """Which share of the way to the level each region falls, (count + 1,) in [0, 1]."""
-    votes, whole = regions.votes(claim.suppression), settings.alone
+    votes, whole = found.votes(claim.suppression), settings.alone
     if claim.rivals:
-        other = np.maximum.reduce([regions.votes(one) for one in claim.rivals])
-        behind = np.divide(votes, other, out=np.ones_like(votes), where=other > votes)
+        other = largest([found.votes(one) for one in claim.rivals])
+        behind = quotient(votes, other, other > votes, 1.0)
         votes, whole = votes * behind**2, settings.whole
     return ((votes - settings.none) / (whole - settings.none)).clip(0, 1)

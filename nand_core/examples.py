@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save
-from scipy.ndimage import label
 from torch import Tensor
 
 from nand_core.detectors.coreset import greedy_coreset, start_from_point
 from nand_core.detectors.patches import Bank, joined_patches, nearest_neighbours
 from nand_core.errors import NandError
+from nand_core.regions import quotient, regions, replaced, sums, taken, values_at
 from nand_core.settings import MAP_SIZE, ExampleSettings
 
 if TYPE_CHECKING:
@@ -251,14 +251,10 @@ def region_means(values: Tensor, weights: Tensor) -> Tensor:
     Args:
         values, weights: (N, h, w), weights >= 0.
     """
-    found = np.zeros(values.shape, np.float32)
-    for out, value, weight in zip(found, values.cpu().numpy(), weights.cpu().numpy(), strict=True):
-        regions, count = label(weight > 0, np.ones((3, 3)))
-        weighted, total = (np.bincount(regions.ravel(), one.ravel(), count + 1) for one in (value * weight, weight))
-        means = np.divide(weighted, total, out=np.zeros(count + 1), where=total > 0)
-        means[0] = 0
-        out[:] = means[regions]
-    return torch.from_numpy(found).to(values.device)
+    inside, of, count = regions(weights, 0.0)
+    total = sums(values_at(weights, inside), of, count)
+    means = quotient(sums(values_at(values * weights, inside), of, count), total, total > 0, 0.0)
+    return replaced(torch.zeros_like(values), inside, taken(means, of))
 
 
 def kept_share(vectors: Tensor, distances: Tensor, shown: Shown) -> Tensor | float:

@@ -140,7 +140,7 @@ def gain_interval(
         gained = weighted_auroc(labels, after, normal, abnormal) - weighted_auroc(labels, before, normal, abnormal)
         gains[start : start + size] = gained
     tail = (100.0 - level) / 2
-    low, high = np.percentile(gains, [tail, 100.0 - tail])
+    low, high = np.percentile(gains, [tail, 100.0 - tail], overwrite_input=True)
     return float(low), float(high)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml as yaml11
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -30,7 +31,10 @@ def load(text: str) -> Any:
 
 def compose(text: str) -> Node | None:
     """The root node, with marks that count characters of ``text``. Raises YAMLError."""
-    root: Node | None = _yaml().compose(text)
+    try:
+        root: Node | None = _yaml().compose(text)
+    except RecursionError as error:
+        raise YAMLError("nested too deeply") from error
     seen: set[int] = set()
     open_nodes = [root] if root is not None else []
     while open_nodes:
@@ -72,6 +76,21 @@ def is_plain_text(text: str) -> bool:
     return bool(_yaml().resolver.resolve(ScalarNode, text, (True, False)) == _TEXT)
 
 
+class _Constructor(SafeConstructor):
+    """Says of every value that it cannot make on which line it stands: ``2026-13-45``, ``!!int x``."""
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            repr(value if isinstance(value, int) else "")  # one of too many digits has no text
+        except YAMLError:
+            raise
+        except Exception as error:  # int(), datetime() and others raise what they like
+            said = f"no such value ({error}); a text goes in quotes"
+            raise ConstructorError(None, None, said, node.start_mark) from error
+        return value
+
+
 class _Dumper(yaml11.SafeDumper):
     """Its own resolver, which is that of 1.1, quotes the rest."""
 
@@ -85,4 +104,6 @@ _Dumper.add_representer(str, _represent)
 
 
 def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    return yaml

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from nand_core.asked import Held, claims
 from nand_core.decision import final_maps
-from nand_core.detectors.base import Detector
+from nand_core.detectors.base import Detector, ImageBatch
 from nand_core.examples import Good
 from nand_core.normality import image_score, resize_maps
 from nand_core.settings import ExampleSettings, Rule, SuppressionSettings
@@ -57,15 +58,18 @@ class Judge:
 
     def __call__(self, ids: Sequence[str], images: Sequence[Image.Image]) -> list[Verdict]:
         """The verdicts on RGB images; without normalities the scores after are those before."""
-        batch = Batch(ids, images, self.vlm)
-        anomaly = resize_maps(self.detector.maps(batch))
-        adapted = anomaly
-        if self.normalities:
-            how = self.good, self.suppression, self.examples
-            adapted = final_maps(anomaly, claims(self.vlm(), batch.features(), self.normalities, *how), self.rule)
+        anomaly, adapted = self.maps(Batch(ids, images, self.vlm))
         before, after = image_score(anomaly).tolist(), image_score(adapted).tolist()
         # A copy each: one map that is kept must not keep the batch.
         return [Verdict(*one) for one in zip(before, after, (one.numpy().copy() for one in adapted), strict=True)]
+
+    def maps(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """A and A_final, each (n, 256, 256) float32; the same without normalities."""
+        anomaly = resize_maps(self.detector.maps(batch))
+        if not self.normalities:
+            return anomaly, anomaly
+        how = self.good, self.suppression, self.examples
+        return anomaly, final_maps(anomaly, claims(self.vlm(), batch.features(), self.normalities, *how), self.rule)
 
 
 class Batch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typer
 
-from nand.cli import cache, init, log, normality, page, run
+from nand.cli import cache, export, init, log, normality, page, run
 from nand.cli.console import one_line
 from nand.cli.examples import WithImages
 from nand.cli.place import InProject
@@ -40,6 +40,7 @@ app.command(cls=InProject, rich_help_panel=NORMAL)(log.log)
 app.command(cls=InProject, rich_help_panel=NORMAL)(log.undo)
 app.command(cls=InProject, rich_help_panel=NORMAL)(page.page)
 app.add_typer(normality.prompts, name="prompts", rich_help_panel=NORMAL)
+app.command(cls=InProject, rich_help_panel=RUN)(export.export)
 app.command(cls=InProject, rich_help_panel=CARE)(run.check)
 app.command(cls=InProject, rich_help_panel=CARE)(run.weights)
 app.add_typer(cache.app, name="cache", rich_help_panel=CARE)

@@ -19,7 +19,7 @@ def one_line() -> Iterator[None]:
     """A user's mistake as one line on stderr and exit status 1."""
     try:
         yield
-    except (NandError, FileNotFoundError) as error:
+    except (NandError, OSError) as error:
         if not (mistake := in_one_line(error)):
             raise
         print(f"error: {mistake}", file=sys.stderr)

@@ -156,8 +156,11 @@ def _words(params: Params, frame: pd.DataFrame, found: Found) -> tuple[str, ...]
 def _images(params: Params, frame: pd.DataFrame, found: Found, progress: Progress | None) -> pd.DataFrame:
     root = Path(params.dataset.root)
     frame = digest_files(frame, root)
-    found.warnings += duplicates(frame)
-    return with_bits(check_images(frame, root, progress), params.dataset, root)
+    try:
+        frame = check_images(frame, root, progress)
+    finally:  # of what cannot be decoded the bytes alone are compared
+        found.warnings += duplicates(frame)
+    return with_bits(frame, params.dataset, root)
 
 
 def _examples(params: Params, frame: pd.DataFrame) -> None:

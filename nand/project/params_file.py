@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from nand_core.yaml12 import (
     inline,
     load,
 )
+
+BREAKS = ("\n", "\r")
+BREAK = "\r\n|\n|\r"
 
 
 def read(path: Path) -> str:
@@ -156,17 +160,15 @@ def _below(text: str, at: int, column: int, keys: Sequence[str], items: list[Any
         column += 2
     lines += [f"{' ' * column}- {_written(item, bare=True)}" for item in items]
     before, end = text[:at], _line_break(text, at)
-    if before and not before.endswith("\n"):
+    if before and not before.endswith(BREAKS):
         before += end
     return before + "".join(f"{line}{end}" for line in lines) + text[at:]
 
 
 def _line_break(text: str, at: int) -> str:
-    """How the line before ``at`` ends, or else the next one."""
-    found = text.rfind("\n", 0, at)
-    if found < 0:
-        found = text.find("\n", at)
-    return "\r\n" if found > 0 and text[found - 1] == "\r" else "\n"
+    """How the line before ``at`` ends, or else the first one."""
+    found = re.findall(BREAK, text[:at])[-1:] or re.findall(BREAK, text)[:1] or ["\n"]
+    return str(found[0])
 
 
 def _discard(text: str, keys: Sequence[str], chosen: Callable[[Any], bool]) -> str:
@@ -212,7 +214,8 @@ def _with_only(text: str, children: Sequence[tuple[Node, Node]], kept: Sequence[
 
 
 def _without_lines(text: str, first: int, last: int) -> str:
-    return text[: text.rfind("\n", 0, first) + 1] + text[_line_end(text, last) :]
+    begin = max(text.rfind(one, 0, first) for one in BREAKS) + 1
+    return text[:begin] + text[_line_end(text, last) :]
 
 
 def _child(node: Node, key: str) -> tuple[Node, Node] | None:
@@ -234,8 +237,8 @@ def _end(node: Node) -> int:
 
 def _line_end(text: str, index: int) -> int:
     """Behind the line break of the line in which ``index`` lies."""
-    found = text.find("\n", index)
-    return len(text) if found < 0 else found + 1
+    found = re.compile(BREAK).search(text, index)
+    return found.end() if found else len(text)
 
 
 def _written(value: Any, bare: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO
@@ -64,10 +65,10 @@ def member_info(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     Raises:
         ValueError: it has none of this name, or one that zipfile cannot read, or that says to be larger than it can be.
     """
-    try:
-        info = archive.getinfo(f"{name}.npy")
-    except KeyError:
-        raise ValueError(f"has no array {name!r}") from None
+    found = [info for info in archive.infolist() if info.filename == f"{name}.npy"]
+    if len(found) != 1:
+        raise ValueError(f"has {'more than one' if found else 'no'} array {name!r}")
+    (info,) = found
     if info.flag_bits & 1:
         raise ValueError(f"{name} is encrypted")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -86,15 +87,19 @@ def member_header(member: IO[bytes], info: zipfile.ZipInfo) -> ArrayHeader:
         raise ValueError(f"{info.filename.removesuffix('.npy')}: {error}") from error
 
 
-def read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """The array ``name`` of an .npz, its checksum compared.
+def read_member(
+    archive: zipfile.ZipFile, name: str, check: Callable[[ArrayHeader], None] = lambda _: None
+) -> np.ndarray:
+    """The array ``name`` of an .npz, its checksum compared; ``check`` sees its header before more is read.
 
     Raises:
-        Exception: as :func:`member_info` and :func:`read_header`, and whatever zipfile and zlib raise for damage.
+        Exception: as :func:`member_info`, :func:`read_header` and ``check``, and whatever zipfile and zlib raise for
+            damage.
     """
     info = member_info(archive, name)
     with archive.open(info) as member:
         header = member_header(member, info)
+        check(header)
         return _array(header, member.read())
 
 

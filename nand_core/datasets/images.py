@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from io import SEEK_END
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ MASK_THRESHOLD = 127
 CAMERA_BITS = (8, 10, 12, 14, 16)
 LAST_LABEL = 31  # no grey value of a mask above this: it holds label numbers (VisA: 1-9), not brightness
 _GREY_AND_ALPHA = "LA;16B"
+_PHOTOMETRIC, _SAMPLE_FORMAT, _SIGNED = 262, 339, 2  # tags of a TIFF, and a value
 
 
 def read_image(path: str | Path, file: BinaryIO | None = None, bits: int | None = 16) -> Image.Image:
@@ -39,13 +41,31 @@ def read_image(path: str | Path, file: BinaryIO | None = None, bits: int | None 
     return Image.fromarray(_scaled(path, _without_alpha(found), bits)).convert("RGB")
 
 
-def measured(path: str | Path, file: BinaryIO | None = None) -> tuple[tuple[int, int], int | None]:
-    """Width and height of an image, upright, and the largest value of a 16-bit one; None for 8 bits."""
+class Measured(NamedTuple):
+    """What there is to know of an image.
+
+    Attributes:
+        size: width and height, upright.
+        peak: the largest value of a 16-bit one; None for 8 bits.
+        pixels: sha256 of what is seen, whatever the file's format.
+    """
+
+    size: tuple[int, int]
+    peak: int | None
+    pixels: str
+
+
+def measured(path: str | Path, file: BinaryIO | None = None) -> Measured:
+    """An image decoded in full; of an open ``file``, if given, by that name. Raises NandError as :func:`read_image`."""
     found = _decode(path, file)
     if isinstance(found, Image.Image):
-        found.convert("RGB")
-        return found.size, None
-    return (found.shape[1], found.shape[0]), int(_without_alpha(found).max())
+        return Measured(found.size, None, _digest(np.asarray(found.convert("RGB"))))
+    values = _without_alpha(found)
+    return Measured((found.shape[1], found.shape[0]), int(values.max()), _digest(values))
+
+
+def _digest(values: NDArray[Any]) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()
 
 
 def bits_for(peak: int) -> int:
@@ -120,6 +140,8 @@ def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image | NDA
                 raise NandError(f"{path}: has {frames} frames; save one of them as an image")
             if picture.mode in ("F", "I"):
                 raise NandError(f"{path}: not 8 or 16 bit (mode {picture.mode}); save it with 8 or 16")
+            if strange := _strange_values(picture):
+                raise NandError(f"{path}: {strange}; save it as PNG")
             if picture.mode.startswith("I;16"):
                 return np.asarray(_upright(picture)).astype(np.uint16)
             if not any(";16" in form for form in _forms(picture)):
@@ -137,6 +159,14 @@ def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image | NDA
     except Exception as error:  # a broken file can make a decoder raise anything
         reason = str(error) or type(error).__name__
         raise NandError(f"{path}: cannot be read ({reason}); copy it again or remove it") from error
+
+
+def _strange_values(picture: Image.Image) -> str:
+    """What Pillow leaves out of account in the values of a TIFF."""
+    tags = getattr(picture, "tag_v2", {})
+    if tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED:
+        return "its values have a sign"
+    return "0 is white in it" if picture.mode.startswith("I;16") and tags.get(_PHOTOMETRIC) == 0 else ""
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from nand_core.artifacts.verified import verified
 from nand_core.datasets.files import listed
-from nand_core.datasets.images import bits_for, mask_fault, measured, read_masks, too_bright
+from nand_core.datasets.images import Measured, bits_for, mask_fault, measured, read_masks, too_bright
 from nand_core.datasets.layout import joined_masks, mask_paths
 from nand_core.datasets.scan import scan
 from nand_core.datasets.settings import DatasetSettings
@@ -48,10 +48,11 @@ def digest_files(frame: pd.DataFrame, root: Path, progress: Progress | None = No
 
 
 def check_images(frame: pd.DataFrame, root: Path, progress: Progress | None = None) -> pd.DataFrame:
-    """``frame`` with ``width`` and ``height`` (upright), after decoding every image and mask of it in full.
+    """``frame`` with ``width``, ``height`` (upright) and ``pixels``, after decoding every image and mask in full.
 
     What is decoded are the bytes whose digests ``frame`` has (:func:`digest_files`).
-    Where an image has 16 bits, with a column ``peak`` of their largest values too, -1 for 8 bits (:func:`with_bits`).
+    ``pixels`` is a digest of what is seen (:func:`duplicates`; :func:`with_bits` leaves it out). Where an image has 16
+    bits, with a column ``peak`` of their largest values too, -1 for 8 bits (:func:`with_bits`).
     Raises one NandError that names up to five of the files that cannot be used. A mask without a defect is
     only logged: real data has some (four of the magnetic tiles), and no score depends on a mask.
     """
@@ -59,19 +60,20 @@ def check_images(frame: pd.DataFrame, root: Path, progress: Progress | None = No
 
     sha256, mask_sha256 = (dict(zip(frame["path"], frame[name], strict=True)) for name in ("sha256", "mask_sha256"))
 
-    def measure(path: str, mask: str) -> tuple[tuple[int, int], int]:
-        size, peak = measured(Path(root, path), verified(Path(root, path), sha256[path]))
+    def measure(path: str, mask: str) -> Measured:
+        found = measured(Path(root, path), verified(Path(root, path), sha256[path]))
         masks = read_files(root, mask, mask_sha256[path])
-        if masks and not read_masks(masks, size).any():
-            faults = (mask_fault(one, size, file) for one, file in masks.items())
+        if masks and not read_masks(masks, found.size).any():
+            faults = (mask_fault(one, found.size, file) for one, file in masks.items())
             empty.extend(f"{one} ({fault})" for one, fault in zip(mask_paths(mask), faults, strict=True))
-        return size, -1 if peak is None else peak
+        return found
 
     found = _for_each("check", measure, frame, progress)
     if empty:
         log.warning("masks that mark no defect: %s", listed(sorted(empty)))
-    frame = frame.assign(width=[size[0] for size, _ in found], height=[size[1] for size, _ in found])
-    peaks = [peak for _, peak in found]
+    frame = frame.assign(width=[one.size[0] for one in found], height=[one.size[1] for one in found])
+    frame = frame.assign(pixels=[one.pixels for one in found])
+    peaks = [-1 if one.peak is None else one.peak for one in found]
     return frame.assign(peak=peaks) if max(peaks, default=-1) >= 0 else frame
 
 
@@ -88,6 +90,7 @@ def with_bits(frame: pd.DataFrame, settings: DatasetSettings, root: Path) -> pd.
     It is logged, and so is a class that seems to have fewer than the data set. Raises NandError for a value that has
     more than ``dataset.bits``.
     """
+    frame = frame.drop(columns="pixels", errors="ignore")
     if "peak" not in frame:
         return frame
     peaks = frame["peak"].fillna(-1).to_numpy(dtype=np.int64)
@@ -114,10 +117,12 @@ def duplicates(frame: pd.DataFrame) -> list[str]:
     """What the images say that are in the data set more than once, by content, as different things; a line each kind.
 
     Args:
-        frame: with the columns of :func:`digest_files`.
+        frame: with the columns of :func:`digest_files`, or of :func:`check_images` too: then images of the same pixels
+            in another file are found as well.
     """
+    same = "pixels" if "pixels" in frame else "sha256"
     pairs: dict[str, list[str]] = {}
-    for _, rows in frame[frame.duplicated("sha256", keep=False)].groupby("sha256", sort=False):
+    for _, rows in frame[frame.duplicated(same, keep=False)].groupby(same, sort=False):
         what = rows["split"].where(rows["split"] == "train", rows["type"])
         kinds = sorted({f"{name}: {kind}" for name, kind in zip(rows["class"], what, strict=True)})
         if len(kinds) > 1:

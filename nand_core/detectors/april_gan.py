@@ -38,6 +38,9 @@ class AprilGan(Untrained):
             maps = maps * (self._class_token(features) / peaks)[:, None, None]
         return maps
 
+    def view(self) -> None:
+        """It looks at the encoding alone."""
+
     def image_scores(self, batch: ImageBatch) -> Tensor:
         """(n,) float32, the published program's image scores: the class token's probability of the abnormal text."""
         return self._class_token(batch.features())

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -15,13 +14,15 @@ from torch import Tensor, nn
 from nand_core.detectors.networks import build_backbone, mean_and_std
 from nand_core.detectors.settings import PatchSettings
 from nand_core.errors import NandError
+from nand_core.view import View
 from nand_core.vlm.blocks import block_outputs, block_widths
+from nand_core.vlm.pixels import standardised
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Backbone(ABC):
-    """A network of its own, for images resized and cropped the way PatchCore does."""
+    """A network of its own, for images resized and cropped the way PatchCore does: ``view`` is what it sees of them."""
 
     def __init__(
         self,
@@ -34,16 +35,12 @@ class Backbone(ABC):
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
-        self._resize, self._crop = resize, crop or resize
+        self.view = View(resize, "bilinear", crop)
         self._mean, self._std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
 
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """An RGB image -> (3, crop, crop): bilinear resize to a square, centre crop, mean and std."""
-        image = image.convert("RGB").resize((self._resize, self._resize), Image.Resampling.BILINEAR)
-        before = round((self._resize - self._crop) / 2)
-        image = image.crop((before, before, before + self._crop, before + self._crop))
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
-        return (pixels - self._mean) / self._std
+    def preprocess(self, image: Image.Image | Tensor) -> Tensor:
+        """An RGB image, or the pixels (crop, crop, 3) uint8 of its ``view`` -> (3, crop, crop) by mean and std."""
+        return standardised(self.view, image, self._mean, self._std)
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> list[Tensor]:

@@ -54,6 +54,9 @@ class Detector(Protocol):
         needs: what it takes from outside: any of ``features``, ``text``, ``vlm``, and ``heads`` where it asks the
             encoder's heads, which can be the class's own.
         trained: False if it works without ``fit`` and has no state.
+
+    One that can be exported has ``view()`` besides: what it sees of ``images()``, whose pixels (S, S, 3) uint8 it takes
+    in their place; None where it asks for none (``nand export``).
     """
 
     needs: frozenset[str]
@@ -119,6 +122,8 @@ def check_maps(maps: Tensor, ids: Sequence[str], detector: str) -> Tensor:
         NandError: not one two-dimensional map an image, or one that is not finite, or below zero (suppression
             would amplify); names the image.
     """
+    if torch.compiler.is_exporting():
+        return maps
     maps = maps.detach().to("cpu", torch.float32)
     if maps.ndim != 3 or len(maps) != len(ids):
         raise NandError(

@@ -97,8 +97,8 @@ class MapArchive:
         self._sha256 = hashlib.sha256(file.getbuffer()).hexdigest()
         try:
             with zipfile.ZipFile(file) as archive:
-                maps, ids = (read_member(archive, name) for name in ("maps", "ids"))
-            check_map(maps.shape, maps.dtype, 3)
+                maps = read_member(archive, "maps", lambda header: check_map(header.shape, header.dtype, 3))
+                ids = read_member(archive, "ids")
         except Exception as error:  # a broken file can make a decoder raise anything
             raise NandError(
                 f"{path}: not a file of maps ({_reason(error)}); it needs the arrays maps and ids, saved by numpy.savez"

@@ -14,6 +14,7 @@ from nand_core.detectors.patches import gaussian_blur, paste_centre, upsample
 from nand_core.detectors.settings import PatchSettings
 from nand_core.errors import NandError
 from nand_core.settings import MAP_SIZE
+from nand_core.view import View
 from nand_core.vlm.device import pick_device
 
 
@@ -41,9 +42,17 @@ class PatchFeatures:
         """
         if self._settings.backbone == "encoder":
             return self._encoder_blocks(batch)
+        backbone = self._own()
+        return backbone(torch.stack([backbone.preprocess(image) for image in batch.images()]))
+
+    def view(self) -> View | None:
+        """What the backbone sees of an image; None for the shared encoder."""
+        return None if self._settings.backbone == "encoder" else self._own().view
+
+    def _own(self) -> Backbone:
         if self._backbone is None:
             self._backbone = load_backbone(self._settings, self.device, self._context.files)
-        return self._backbone(torch.stack([self._backbone.preprocess(image) for image in batch.images()]))
+        return self._backbone
 
     def _encoder_blocks(self, batch: ImageBatch) -> list[Tensor]:
         features = batch.features().layers

@@ -19,6 +19,7 @@ from nand_core.detectors.patch_features import PatchFeatures, image_maps
 from nand_core.detectors.patches import Bank, joined_patches, pooled_patches, reweighted_score
 from nand_core.detectors.settings import PatchCoreSettings
 from nand_core.errors import NandError
+from nand_core.view import View
 
 PROJECTED = 128
 STARTS = 10
@@ -69,6 +70,10 @@ class PatchCore:
     def maps(self, batch: ImageBatch) -> Tensor:
         """(n, S, S) float32, S = 256 for the shared encoder, else ``resize``."""
         return self.feature_maps(self._features(batch))
+
+    def view(self) -> View | None:
+        """What its own backbone sees of an image; None for the shared encoder."""
+        return self._features.view()
 
     def embed(self, features: Iterable[Tensor]) -> Tensor:
         """Feature maps (N, C_l, h_l, w_l) -> patch vectors (N, h, w, d)."""

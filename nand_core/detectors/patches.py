@@ -65,7 +65,7 @@ class Bank:
             for part in torch.split(points, max(1, _ENTRIES // len(self.rows)))
         ]
         nearest = torch.cat(found)
-        return (points - self.rows[nearest]).norm(dim=1), nearest
+        return (points - self.rows.index_select(0, nearest)).norm(dim=1), nearest
 
 
 def nearest_neighbours(points: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +112,7 @@ def gaussian_blur(maps: Tensor, sigma: float, repeat_edge: bool) -> Tensor:
     kernel = (kernel / kernel.sum()).view(1, 1, -1)
     for axis in (-2, -1):
         rows = maps.movedim(axis, -1)
-        padded = rows[..., _mirror(rows.shape[-1], radius, repeat_edge).to(maps.device)]
+        padded = rows.index_select(-1, _mirror(rows.shape[-1], radius, repeat_edge).to(maps.device))
         blurred = F.conv1d(padded.flatten(0, -2)[:, None], kernel)[:, 0]
         maps = blurred.view(rows.shape).movedim(-1, axis)
     return maps.contiguous()

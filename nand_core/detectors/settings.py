@@ -83,7 +83,7 @@ class PatchSettings(Settings):
     resize: Side = 256
     crop: Side | None = 224
     sigma: float = Field(4.0, ge=0, le=256)
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:(0|[1-9]\d?))?)$")
 
     @model_validator(mode="after")
     def _consistent(self) -> PatchSettings:

@@ -14,6 +14,7 @@ from nand_core.detectors.patch_features import PatchFeatures, image_maps
 from nand_core.detectors.patches import joined_patches
 from nand_core.detectors.settings import SubspaceSettings
 from nand_core.errors import NandError
+from nand_core.view import View
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,10 @@ class Subspace:
             )
         distances = residual_norms(embedding.flatten(0, 2), mean, components).view(embedding.shape[:3])
         return image_maps(distances, self._settings, "anomalib").cpu()
+
+    def view(self) -> View | None:
+        """What its own backbone sees of an image; None for the shared encoder."""
+        return self._features.view()
 
     def embed(self, features: Iterable[Tensor]) -> Tensor:
         """Feature maps (N, C_l, h_l, w_l) -> patch vectors (N, h, w, C), C the sum of C_l."""

@@ -22,6 +22,7 @@ from nand_core.detectors.windows import (
 )
 from nand_core.errors import NandError
 from nand_core.prompts.templates import fill, object_name, sentences
+from nand_core.view import View
 
 
 class WinCLIP:
@@ -89,6 +90,10 @@ class WinCLIP:
     def maps(self, batch: ImageBatch) -> Tensor:
         """(n, S, S) float32 in [0, 1], S the encoder's image size."""
         return self.scores_and_maps(batch.images())[1]
+
+    def view(self) -> View:
+        """What its encoder sees of an image."""
+        return self._context.vlm().view
 
     def scores_and_maps(self, images: list[Image.Image]) -> tuple[Tensor, Tensor]:
         """WinCLIP's own image scores (n,) and its maps (n, S, S)."""

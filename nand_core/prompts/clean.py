@@ -14,7 +14,7 @@ MAX_CHARACTERS = 100
 _BULLET = re.compile(r"^(?:[-*•–]\s+|\d{1,2}[.)]\s+)")
 _EMPHASIS = re.compile(r"(\*{1,3}|~~)(?=[^\s*])(.*?[^\s*])\1")
 _ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\S)")
-_QUOTES = "\"'`“”‘’"
+_QUOTES = "\"'`“”‘’„«»"
 _TEMPLATE = re.compile(r"\bphotos? of\b|\bin the scene\b")
 _MARKUP = re.compile(r"[{}\[\]<>|\\`]")
 

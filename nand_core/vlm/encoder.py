@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, cast
 
-import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nand_core.errors import NandError
+from nand_core.view import View
 from nand_core.vlm.blocks import block_widths
 from nand_core.vlm.build import Model, build_model, load_linear, load_weights
 from nand_core.vlm.convnet import build_convolutional
@@ -29,6 +30,7 @@ from nand_core.vlm.device import pick_device
 from nand_core.vlm.features import ImageFeatures
 from nand_core.vlm.files import WeightFile
 from nand_core.vlm.heads import load_heads
+from nand_core.vlm.pixels import standardised
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config, weight_files
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
@@ -113,15 +115,18 @@ class VLM:
         """Of the text tower."""
         return self._tokenizer
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[object]:
         """The precision in which the towers run."""
-        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
+        return nullcontext() if self._dtype == torch.float32 else torch.autocast(self.device.type, self._dtype)
 
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """An RGB image -> (3, S, S) float32: bicubic resize without keeping the aspect, mean and std."""
-        small = image.convert("RGB").resize((self.image_size, self.image_size), Image.Resampling.BICUBIC)
-        pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
-        return (pixels - self._mean) / self._std
+    @property
+    def view(self) -> View:
+        """What it sees of an image: all, without keeping the aspect."""
+        return View(self.image_size, "bicubic")
+
+    def preprocess(self, image: Image.Image | Tensor) -> Tensor:
+        """An RGB image, or the pixels (S, S, 3) uint8 of its ``view`` -> (3, S, S) float32 by mean and std."""
+        return standardised(self.view, image, self._mean, self._std)
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> ImageFeatures:

@@ -62,7 +62,7 @@ class EncoderSettings(Settings):
     layers: tuple[Block, ...] | None = None
     logit_scale: float | None = Field(None, gt=0, le=10_000)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:(0|[1-9]\d?))?)$")
     batch_size: int = Field(16, gt=0, le=4096)
     adapt: AdaptSettings | None = None
 

@@ -40,7 +40,7 @@ def model_config(settings: EncoderSettings, file: WeightFile | None = None) -> d
         config = json.loads(path.read_bytes() if data is None else data)
     except FileNotFoundError:
         raise NandError(f"encoder.model: no config file {path}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NandError(f"{path}: not a JSON file ({error})") from None
     if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
         raise NandError(f"{path}: not an open_clip config; it needs embed_dim, vision_cfg and text_cfg")

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from pipeline_project import CLASSES, PARAMS, ROOT, Project
 from ruamel.yaml import YAML
 
 import nand
+from nand.export.model import export
 from nand_core.artifacts.maps import MapFile
 from nand_core.datasets.demo.photograph import Subject, draw
 from nand_core.decision import good_level
@@ -115,6 +117,52 @@ def test_the_inspection_gives_the_same_scores(project, first):
     rows = rows.loc[[f"{number}.png" for number in range(len(effect))]]
     for column in ("score_before", "score_after"):
         np.testing.assert_allclose(rows[column], effect[column], rtol=1e-5)
+
+
+def test_an_exported_model_runs_without_torch_and_is_not_replaced_unasked(project, first, monkeypatch, tmp_path):
+    monkeypatch.chdir(project.folder)
+    model, steps = tmp_path / "new/carpet.onnx", []
+    made = export("carpet", "patchcore", model, tell=steps.append)
+    base = MapFile(Path("artifacts/base_maps/patchcore/carpet.npz"))
+    assert made.images == len(base) and made.difference < 1e-4 and len(steps) == 3
+    said = json.loads(model.with_suffix(".json").read_text())
+    assert said["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert sorted(path.name for path in model.parent.iterdir()) == ["carpet.json", "carpet.onnx"]
+
+    # The example, where neither torch nor SciPy can be imported.
+    refuse = "import sys, runpy; sys.modules.update(torch=None, scipy=None); runpy.run_path(sys.argv.pop(1))"
+    images = [str(Path("data/demo", name)) for name in base.ids[:2]]
+    command = [sys.executable, "-c", refuse, str(ROOT / "examples/inspect_onnx.py"), str(model), *images]
+    lines = project.call(*command).stdout.splitlines()
+    for line, name, anomaly in zip(lines, images, base[:2], strict=True):
+        path, score, alarm = line.split()[:3]
+        assert path == name and float(score) == pytest.approx(anomaly.max(), rel=1e-4)
+        assert alarm == ("ALARM" if anomaly.max() > said["threshold_after"] else "ok")
+
+    with pytest.raises(nand.NandError, match=r"carpet\.onnx: is there already; name another file, or .* --force"):
+        export("carpet", "patchcore", model)
+
+
+@pytest.mark.parametrize(
+    ("asked", "changed", "problem"),
+    [
+        (("carpt", "patchcore", "a.onnx"), {}, "unknown class 'carpt'; did you mean"),
+        (("carpet", "patchcor", "a.onnx"), {}, "unknown detector 'patchcor'; did you mean 'patchcore'"),
+        (("carpet", "saved", "a.onnx"), {"saved": {"kind": "external", "maps": "x"}}, "has saved maps alone"),
+        (("carpet", "patchcore", "a.bin"), {}, r"a\.bin: call it \*\.onnx"),
+        (("carpet", "patchcore", "a.onnx"), {"patchcore": {"kind": "patchcore", "sigma": 3}}, "is not that of the"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_work(project, first, monkeypatch, tmp_path, asked, changed, problem):
+    monkeypatch.chdir(project.folder)
+    values = YAML(typ="safe").load(Path("params.yaml"))
+    values["detectors"] |= changed
+    YAML(typ="safe").dump(values, tmp_path / "params.yaml")
+    monkeypatch.setattr("nand.export.model.PARAMS", tmp_path / "params.yaml")
+    class_name, detector, name = asked
+    with pytest.raises(nand.NandError, match=problem):
+        export(class_name, detector, tmp_path / "out" / name, tell=pytest.fail)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_class_has_to_be_named_where_there_are_several(project, first):

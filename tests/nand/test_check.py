@@ -117,8 +117,8 @@ def test_what_looks_wrong_but_runs_is_a_warning(project):
     assert [line.partition(":")[0] for line in warnings] == ["warning"] * 4
     assert "masks of no image: zorkel/ground_truth/kratzer/1_mask.png" in warnings[0]
     assert "OPENAI_API_KEY, which is not set" in warnings[1]
-    assert warnings[2].startswith("warning: identical images in carpet: good and carpet: hole and carpet: train: ")
-    assert "zorkel/ground_truth/hole/0_mask.png (its largest value is 40, above 127 counts)" in warnings[3]
+    assert "zorkel/ground_truth/hole/0_mask.png (its largest value is 40, above 127 counts)" in warnings[2]
+    assert warnings[3].startswith("warning: identical images in carpet: good and carpet: hole and carpet: train: ")
 
 
 def test_before_the_demo_is_drawn_the_settings_are_looked_at(project):
@@ -126,3 +126,15 @@ def test_before_the_demo_is_drawn_the_settings_are_looked_at(project):
     assert check(dataset=demo) == (0, "params.yaml: valid; the demo's images are yet to be drawn\n", [])
     code, _, faults = check(dataset=demo, encoder={"layers": [7]})
     assert code == 1 and faults == ["error: encoder.layers: 7 asked for, embedded has 6 blocks"]
+
+
+def test_what_the_system_or_the_machine_refuses_is_one_line(project):
+    Path("deep.json").write_text("[" * 100_000)
+    for sections, said in (
+        ({"dataset": {"kind": "folder", "root": "x" * 300}}, "x: File name too long; correct its name"),
+        ({"detectors": {"saved": {"kind": "external", "maps": "x" * 300}}}, "x: File name too long; correct its name"),
+        ({"encoder": {"model": "deep.json"}}, "error: deep.json: not a JSON file"),
+        ({"encoder": {"device": f"cuda:{10**30}"}}, "error: params.yaml: encoder.device: String should match"),
+    ):
+        code, _, faults = check(**sections)
+        assert code == 1 and len(faults) == 1 and said in faults[0]

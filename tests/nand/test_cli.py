@@ -130,8 +130,9 @@ def test_the_status_shows_what_had_something_to_do(tmp_path, monkeypatch):
 def test_a_record_or_results_that_were_cut_are_no_traceback(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recorded()
-    Path(".nand/last_run.json").write_text("{")
-    assert nand("status")[2].startswith("error: .nand/last_run.json: there was no run yet")
+    for left in ("{", "[]", '{"run": "a", "stages": 3}', '{"run": "a", "stages": {"x": {"done": 1}}}', "[" * 100_000):
+        Path(".nand/last_run.json").write_text(left)
+        assert nand("status")[2].startswith("error: .nand/last_run.json: there was no run yet")
     Path("results").mkdir()
     Path("results/metrics.json").write_text("{")
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())

@@ -23,6 +23,19 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 HUB_PATH = "/timm/vit_large_patch14_clip_336.openai/resolve/main/open_clip_model.safetensors"
 
 
+ODD = {
+    "/page": (200, "text/html", b"<html>"),
+    "/upper": (200, "TEXT/HTML", b"<html>"),
+    "/login": (200, "application/octet-stream", b"<!DOCTYPE html><html>"),
+    "/error": (200, "application/json", b'{"error": "quota"}'),
+    "/pointer": (200, "application/octet-stream", b"version https://git-lfs.github.com/spec/v1\noid sha256:a\n"),
+    "/empty": (204, {}, b""),
+    "/packed": (200, {"Content-Encoding": "gzip"}, b"\x1f\x8b\x08"),
+    "/part": (206, {"Content-Range": "bytes 5-10/100"}, CONTENT[5:11]),
+}
+"""What is sent in the place of a file."""
+
+
 class Files:
     """What the server has, and which parts of it were asked for."""
 
@@ -30,6 +43,7 @@ class Files:
         self.ranges: list[str] = []
         self.broken = 0
         self.content = CONTENT
+        self.most = len(CONTENT)
 
     def __call__(self, path: str, headers: Mapping[str, str]) -> Answer:
         if path in ("/moved", HUB_PATH):
@@ -37,7 +51,7 @@ class Files:
             linked = {"X-Linked-ETag": f'"{SHA256}"', "X-Linked-Size": str(len(CONTENT)), "X-Repo-Commit": "abc"}
             return 302, {"Location": f"http://{elsewhere}/file"} | linked, b""
         if path != "/file":
-            return (200, "text/html", b"<html>") if path == "/page" else (404, "text/plain", b"")
+            return ODD.get(path, (404, "text/plain", b""))
         self.ranges.append(headers.get("Range", ""))
         start = int(self.ranges[-1][6:-1]) if self.ranges[-1] else 0
         if start >= len(self.content):
@@ -45,7 +59,9 @@ class Files:
         rest = self.content[start:]
         kind = {"Content-Length": str(len(rest)), "ETag": '"1"'}
         if start:
-            kind["Content-Range"] = f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
+            rest = rest[: self.most]
+            kind["Content-Range"] = f"bytes {start}-{start + len(rest) - 1}/{len(self.content)}"
+            kind["Content-Length"] = str(len(rest))
         if self.broken:
             self.broken -= 1
             rest = rest[: len(rest) // 2]
@@ -98,7 +114,24 @@ def test_another_file_is_not_kept(files, url, tmp_path, content, part):
     assert (tmp_path / "a.pt").read_bytes() == b"earlier" and not (tmp_path / "a.pt.part").exists()
 
 
-@pytest.mark.parametrize(("path", "said"), [("gone", "answers 404"), ("page", "sends a page and no file")])
+@pytest.mark.parametrize("sha256", [SHA256, ""])
+def test_a_server_that_sends_the_rest_in_parts_is_asked_for_all_of_them(files, url, tmp_path, sha256):
+    files.broken, files.most = 1, len(CONTENT) // 5
+    assert fetch(f"{url}/file", tmp_path / "a.pt", sha256).read_bytes() == CONTENT
+    assert len(files.ranges) == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("gone", "answers 404"),
+        ("page", "sends a page and no file"),
+        ("upper", "sends a page and no file"),
+        *((path, "sends a text or nothing, and no weights") for path in ("login", "error", "pointer", "empty")),
+        ("packed", r"sends it packed \(gzip\)"),
+        ("part", r"sends another part \(bytes 5-10/100\)"),
+    ],
+)
 def test_what_is_no_file_is_one_line(url, tmp_path, path, said):
     with pytest.raises(NandError, match=said):
         fetch(f"{url}/{path}", tmp_path / "a.pt")

@@ -62,3 +62,4 @@ def test_nothing_outlives_nand_and_the_next_run_goes_on(folder: Path, environmen
     said = subprocess.run(REPRO, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert "busy" not in said.stdout + said.stderr
     assert (folder / "results/out").read_text() == "done", said.stderr
+    assert said.returncode == 0 and "no results yet" in said.stdout, "one stage made no results to be shown"

@@ -165,19 +165,20 @@ def test_a_key_written_by_hand_is_the_name_that_stands_there(name):
     assert load(after) == {"prompts": {"normalities": {name: ["a", "fibre"]}}}
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_line_breaks_stay_as_they_are(path, tmp_path):
+def test_line_breaks_stay_as_they_are(path, end, tmp_path):
     unix = path.read_text()
     copy = tmp_path / "params.yaml"
-    copy.write_bytes(unix.replace("\n", "\r\n").encode())
+    copy.write_bytes(unix.replace("\n", end).encode())
     copy.chmod(0o640)
     (tmp_path / "link.yaml").symlink_to(copy)
     edited = append(append(read(copy), KEYS, ["loose fibre"]), KEYS, [{"fuzz": ["grey fuzz"]}])
     write(tmp_path / "link.yaml", edited)
     wanted = append(append(unix, KEYS, ["loose fibre"]), KEYS, [{"fuzz": ["grey fuzz"]}])
-    assert copy.read_bytes() == wanted.replace("\n", "\r\n").encode()
+    assert copy.read_bytes() == wanted.replace("\n", end).encode()
     assert copy.stat().st_mode & 0o777 == 0o640 and (tmp_path / "link.yaml").is_symlink()
-    assert discard(edited, KEYS, lambda _: True) == unix.replace("\n", "\r\n")
+    assert discard(edited, KEYS, lambda _: True) == unix.replace("\n", end)
 
 
 def test_a_mark_of_utf8_and_a_missing_last_line_break_do_no_harm():

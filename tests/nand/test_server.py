@@ -55,7 +55,7 @@ def test_the_server_ends_with_its_command(tmp_path: Path, prefect_database: Path
 
 def test_a_server_that_is_given_is_used_and_left_alone(tmp_path: Path) -> None:
     before = psutil.Process().children()
-    with answering(prefect) as given, local_server(tmp_path, {"PREFECT_API_URL": f"{given}/api"}) as url:
+    with answering(prefect) as given, local_server(tmp_path, {"PREFECT_API_URL": f"{given}/api//"}) as url:
         assert url == f"{given}/api"
         assert psutil.Process().children() == before
     assert list(tmp_path.iterdir()) == []
@@ -73,6 +73,9 @@ def test_a_server_that_is_given_is_used_and_left_alone(tmp_path: Path) -> None:
         ("http://[nonsense", "'http://[nonsense' is no address"),
         ("http://here:port/api", "'http://here:port/api' is no address"),
         ("nonsense", "'nonsense' is no address"),
+        *((url, "is no address") for url in ("http://.../api", "http://\u202eabc/api", "http://xn--/api")),
+        *((url, "user:password into PREFECT_API_AUTH_STRING") for url in (
+            "http://me:geheim@127.0.0.1:1/api", "me:geheim@here", "http://here/api?key=geheim")),
     ],
 )
 def test_a_wrong_address_is_one_line(tmp_path: Path, monkeypatch, url: str, said: str) -> None:
@@ -84,6 +87,7 @@ def test_a_wrong_address_is_one_line(tmp_path: Path, monkeypatch, url: str, said
         with pytest.raises(NandError) as refused, local_server(tmp_path, given):
             pass
         assert "PREFECT_API_URL: " in str(refused.value) and said.format(**places) in str(refused.value)
+        assert "geheim" not in str(refused.value)
         monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:secret")
         with local_server(tmp_path, {"PREFECT_API_URL": f"{places['locked']}/api"}):
             pass

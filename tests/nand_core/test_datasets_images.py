@@ -97,7 +97,7 @@ def test_the_values_of_a_camera_of_fewer_bits_keep_their_range(tmp_path, bits):
     path = _saved(Image.fromarray(deep), tmp_path / "a.png")
     wanted = np.round(deep / white * 255)
     assert np.abs(np.asarray(read_image(path, bits=bits))[..., 0] - wanted).max() <= 1
-    assert measured(path) == (SIZE, white) and bits_for(white) == bits and bits_for(white + 1) > bits
+    assert measured(path)[:2] == (SIZE, white) and bits_for(white) == bits and bits_for(white + 1) > bits
     with pytest.raises(NandError, match=rf"a\.png: 16-bit values up to {white}, .*dataset\.bits, or bits={bits}"):
         read_image(path, bits=None)
     if bits > 8:
@@ -113,7 +113,7 @@ def test_every_channel_of_a_deep_colour_png_keeps_its_range(tmp_path, colour):
     path = tmp_path / "a.png"
     path.write_bytes(_png(deep, colour))
     seen = deep[..., :3] if channels > 2 else np.repeat(deep[..., :1], 3, axis=2)
-    assert measured(path) == (SIZE, 4095)
+    assert measured(path)[:2] == (SIZE, 4095)
     assert np.abs(np.asarray(read_image(path, bits=12)) - np.round(seen / 4095 * 255)).max() <= 1
 
 
@@ -122,14 +122,25 @@ def test_every_channel_of_a_deep_colour_tiff_keeps_its_range(tmp_path, order):
     deep = np.random.default_rng(0).integers(0, 4096, (*SIZE[::-1], 3)).astype(f"{order}u2")
     path = tmp_path / "a.tif"
     path.write_bytes(_colour_tiff(deep, order))
-    assert measured(path) == (SIZE, deep.max())
+    assert measured(path)[:2] == (SIZE, deep.max())
     with path.open("rb") as file:
         assert np.abs(np.asarray(read_image("b", file, 12)) - np.round(deep / 4095 * 255)).max() <= 1
 
 
+def test_values_of_a_tiff_that_would_be_read_as_others_are_refused(tmp_path):
+    path = _saved(Image.new("L", (2, 1)), tmp_path / "signed.tif", tiffinfo={339: 2})
+    with pytest.raises(NandError, match=r"signed\.tif: its values have a sign; save it as PNG"):
+        read_image(path)
+    path = _saved(Image.fromarray(np.array([[0, 9]], np.uint16)), tmp_path / "white.tif")
+    tag = [struct.pack("<HHIHH", 262, 3, 1, white, 0) for white in (1, 0)]
+    path.write_bytes(path.read_bytes().replace(*tag))
+    with pytest.raises(NandError, match=r"white\.tif: 0 is white in it; save it as PNG"):
+        read_mask(path, (2, 1))
+
+
 def test_eight_bits_have_no_peak_and_are_read_as_ever(tmp_path):
     path = _saved(Image.fromarray(_gradient()), tmp_path / "a.png")
-    assert measured(path) == (SIZE, None)
+    assert measured(path)[:2] == (SIZE, None)
     assert np.array_equal(np.asarray(read_image(path, bits=None)), np.asarray(read_image(path)))
 
 

@@ -86,7 +86,7 @@ def test_a_part_of_the_rows_gives_that_part_of_the_sizes(root):
     part = frame[frame["type"] == "hole"]
     whole = check_images(frame, root)
     pd.testing.assert_frame_equal(check_images(part, root), whole.loc[part.index])
-    assert check_images(frame.iloc[:0], root).columns[-2:].tolist() == ["width", "height"]
+    assert check_images(frame.iloc[:0], root).columns[-3:].tolist() == ["width", "height", "pixels"]
 
 
 def test_size_is_that_after_rotation(root):
@@ -215,3 +215,14 @@ def test_identical_images_in_training_and_test_and_in_good_and_defect_are_named(
         "identical images in carpet: good and carpet: hole: carpet/test/good/1.png = carpet/test/hole/1.png",
         "identical images in carpet: good and carpet: train: carpet/test/good/0.png = carpet/train/good/0.png",
     ]
+
+
+def test_the_same_pixels_in_another_file_are_identical(root):
+    with Image.open(root / "carpet/test/cut/0.png") as picture:
+        picture.convert("RGBA").save(root / "carpet/train/good/9.tif")
+    frame = digest_files(scan(SETTINGS, root), root)
+    assert duplicates(frame) == []
+    assert duplicates(check_images(frame, root)) == [
+        "identical images in carpet: cut and carpet: train: carpet/test/cut/0.png = carpet/train/good/9.tif"
+    ]
+    assert "pixels" not in build_manifest(SETTINGS, root)

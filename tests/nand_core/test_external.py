@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -263,10 +264,28 @@ def test_a_damaged_archive_is_one_line(tmp_path, form):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_array_is_named(tmp_path):
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_array_that_is_missing_or_there_twice_is_named(tmp_path):
     path = archived(tmp_path / "bottle.npz", ids=npy(NAMES))
     with pytest.raises(NandError, match="has no array 'maps'"):
         digest(path, NAMES.tolist())
+    with zipfile.ZipFile(path, "a") as archive:
+        for maps in (MAPS, 2 * MAPS):
+            archive.writestr("maps.npy", npy(maps))
+    with pytest.raises(NandError, match="has more than one array 'maps'"):
+        digest(path, NAMES.tolist())
+
+
+def test_what_is_no_maps_is_not_even_read(tmp_path):
+    path = archived(tmp_path / "bottle.npz", zipfile.ZIP_DEFLATED, ids=npy(NAMES),
+                    maps=npy(np.zeros((2, 3, 10**5), "U8")))  # fmt: skip
+    tracemalloc.start()
+    try:
+        with pytest.raises(NandError, match="holds <U8"):
+            digest(path, NAMES.tolist())
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

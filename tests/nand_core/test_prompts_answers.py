@@ -235,7 +235,46 @@ def test_phrases_are_read_however_a_model_writes_them_down(content):
     assert usable(phrases_in(content)) == usable(GOOD)
 
 
-@pytest.mark.parametrize("content", ["", "[" * 100_000, '{"a":' * 100_000, "<think>[1, 2]", "1. only one", "{}", "[]"])
+MARKS = ["\u2014 ", "\u2010 ", "\u2023 ", "\u25e6 ", "+ ", "\u2022", "({}) ", "[{}] ", "#{} ", "{}: ", "{} - ", "{}.",
+         "{}\\. ", "**{}.** ", "{}\uff09", "{}\ufe0f\u20e3 ", "Phrase {}: ", "- [ ] ", "> - ", "\u2705 "]  # fmt: skip
+OTHERS = ["loose thread on carpet", "stray fibre", "carpet with thread", "thread lying across carpet"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("\n".join(mark.format(i) + one for i, one in enumerate(OTHERS, 1)) for mark in MARKS),
+        *("\n".join(f"- {one}{said}" for one in OTHERS) for said in (": from above", " \u2014 from above", " (seen)")),
+        "```\n" + "\n".join(OTHERS) + "\n```",
+        "Phrases: " + ", ".join(OTHERS),
+        "| # | phrase |\n|---|---|\n" + "\n".join(f"| {i} | {one} |" for i, one in enumerate(OTHERS)),
+        "<ul>" + "".join(f"<li>{one}</li>" for one in OTHERS) + "</ul>",
+        f"phrases = {OTHERS!r}",
+        str({"phrases": OTHERS}),
+        ", ".join(f"\u201c{one}\u201d" for one in OTHERS),
+        '{"phrases": [\n' + ",\n".join(f'"{one}" // {i}' for i, one in enumerate(OTHERS)) + "\n]}",
+        json.dumps([*OTHERS, "cut of"])[:-2],
+        json.dumps({"phrases": OTHERS}).replace(" ", "\u00a0"),
+        json.dumps({"Phrases": [[one] for one in OTHERS]}),
+        json.dumps({"items": [{"id": i, "phrase": one} for i, one in enumerate(OTHERS)]}),
+        json.dumps({f"phrase_{i}": one for i, one in enumerate(OTHERS)}),
+        json.dumps({"arguments": json.dumps({"phrases": OTHERS})}),
+        "\n".join(json.dumps({"phrase": one}) for one in OTHERS),
+        f"[THINK]{json.dumps([*OTHERS, 'a', 'b'])}[/THINK]{json.dumps(OTHERS)}",
+        f"<thought a='b'>{json.dumps([*OTHERS, 'a', 'b'])}</thought>{json.dumps(OTHERS)}",
+        json.dumps([f"({i}) \u00ab{one}\u00bb" for i, one in enumerate(OTHERS, 1)]),
+    ],
+)
+def test_other_marks_quotes_and_shapes_are_read_too(content):
+    assert usable(phrases_in(content)) == OTHERS
+
+
+NO_LISTS = ["", "[" * 100_000, '{"a":' * 100_000, "['a" * 50_000, "<think>[1, 2]", "1. only one", "{}", "[]",
+            '{"normal": ["a b", "c d"], "broken": ["e f", "g h"]}', "I am sorry.\nI cannot do that.\nAsk me again.",
+            '{"type": "object", "required": ["phrases"]}']  # fmt: skip
+
+
+@pytest.mark.parametrize("content", NO_LISTS)
 def test_what_is_no_list_of_phrases_gives_none(content):
     assert phrases_in(content) == []
 

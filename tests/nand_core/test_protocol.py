@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from importlib import resources
 
 import numpy as np
@@ -295,3 +296,14 @@ def test_a_detectors_mean_weighs_classes_not_groups():
 def test_settings_are_validated(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         EvaluationSettings(**bad)
+
+
+def test_the_bootstrap_holds_one_number_for_each_of_the_most_draws_allowed(monkeypatch):
+    monkeypatch.setattr(protocol, "_BLOCK", 1 << 14)
+    (most,) = (one.le for one in EvaluationSettings.model_fields["bootstrap"].metadata if hasattr(one, "le"))
+    labels, scores = np.arange(4) % 2, np.random.default_rng(0).random((2, 4))
+    tracemalloc.start()
+    gain_interval(labels, *scores, draws=most)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 9 * most < 10**7
