@@ -166,12 +166,12 @@ class Scratch:
         )
 
     def digests(self) -> dict[str, str]:
-        """sha256 of every artifact and result, half-written ones too."""
+        """sha256 of every artifact and result, half-written ones too; not of what dvc alone writes for its stages."""
         return {
             path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for top in ("artifacts", "results")
             for path in sorted((self.folder / top).rglob("*"))
-            if path.is_file() and path.name != ".gitignore"
+            if path.is_file() and path.name != ".gitignore" and path.parts[len(self.folder.parts) + 1] != "inputs"
         }
 
     def records(self) -> list[Path]:

@@ -13,7 +13,7 @@ from flows.features import class_shards
 from flows.run import ARTIFACTS, Run
 from nand_core.artifacts.store import Record, sha256_file
 from nand_core.errors import NandError
-from nand_core.example_files import MISSING, check_example_files
+from nand_core.example_files import MISSING, OTHER, check_example_files
 from nand_core.examples import check_example
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.prompts.settings import Example
@@ -118,18 +118,20 @@ class Reference:
         """The patches of a normality's examples, of ``like`` and of ``unlike``.
 
         Raises:
-            NandError: a file is not there, or its image says nothing.
+            NandError: a file is not there or not the one it is named after, or its image says nothing.
         """
-        folder = self.folder / one.class_name
+        folder, digests = self.folder / one.class_name, {}
         sides = [(example, side) for side in ("like", "unlike") for example in getattr(one, side)]
         for path in (folder / name for example, _ in sides for name in (example.image, example.mask) if name):
             if not path.is_file():
                 raise NandError(MISSING.format(path))
-        files = {key: folder / key[0].image for key in sides}
+            digests[path.name] = sha256_file(path)
+            if not digests[path.name].startswith(path.name[:16]):
+                raise NandError(OTHER.format(path, self.folder))
         records = self.patches(
             one.class_name,
-            {key: (path, sha256_file(path)) for key, path in files.items()},
-            {key: _place(folder, key[0]) for key in sides},
+            {key: (folder / key[0].image, digests[key[0].image]) for key in sides},
+            {key: _place(folder, key[0], digests) for key in sides},
         )
         for (example, _), record in records.items():
             placed = bool(example.box or example.mask)
@@ -142,10 +144,9 @@ class Reference:
         return like, unlike
 
 
-def _place(folder: Path, example: Example) -> Place:
+def _place(folder: Path, example: Example, digests: Mapping[str, str]) -> Place:
     if example.mask:
-        path = folder / example.mask
-        return Place(mask=sha256_file(path), mask_path=path)
+        return Place(mask=digests[example.mask], mask_path=folder / example.mask)
     return Place(box=example.box)
 
 

@@ -173,11 +173,12 @@ class Judges:
     def _judge(self, class_name: str) -> Judge:
         run, params = self.run, self.run.params
         held, reference, good = self.held.get(class_name, []), Reference(run), None
+        encoder = reference.key
         with hold_store(run.work.store):
             detector = self.items.fitted(class_name)
             heads = class_heads(run).get(class_name)
             if heads is not None:
-                shared_encoder(run.work, heads=heads)  # read while nothing can be pruned
+                shared_encoder(run.work, encoder, heads=heads)  # read while nothing can be pruned
             rivals = self._rivals(held)
             normalities = tuple(
                 Held(one.text, self._asked(one), self._shown(one, reference), found)
@@ -186,7 +187,7 @@ class Judges:
             if any(one.shown for one in normalities):
                 good = read_good(reference.good(class_name), run.work)
         before, after, level = self.thresholds[class_name]
-        rule, vlm = params.evaluation.rule(level), partial(shared_encoder, run.work, heads=heads)
+        rule, vlm = params.evaluation.rule(level), partial(shared_encoder, run.work, encoder, heads=heads)
         how, examples = params.suppression, params.suppression.examples
         return Judge(self.name, detector, vlm, normalities, how, rule, before, after, good, examples)
 

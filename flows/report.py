@@ -121,7 +121,8 @@ def _report_spec(run: Run) -> ReportSpec:
     prompts = {f"{name}/{group}": ARTIFACTS / "prompts" / name / f"{group}.json" for name, group in names}
     read = [MANIFEST, *(RESULTS / f"{table}.parquet" for table in ("auroc", "scores", "operating", "examples"))]
     read += prompts.values()
-    read += [ARTIFACTS / "suppression" / name / f"{group}.npz" for name, group in names]
+    maps = [(ARTIFACTS / kind / name / f"{group}.npz") for kind in ("suppression", "rivals") for name, group in names]
+    read += [path for path in maps if path.is_file() or "suppression" in path.parts]
     read += sorted(path for path in (ARTIFACTS / "base_maps").rglob("*") if path.is_file())
     tokenizer = load_tokenizer(params.encoder)
     unknown = {

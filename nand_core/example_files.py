@@ -10,6 +10,7 @@ from nand_core.errors import NandError
 from nand_core.prompts.settings import PromptSettings
 
 MISSING = "{}: not there; 'dvc checkout' or 'dvc pull' brings it back, or remove the normality and add it again"
+OTHER = "{}: has other content than it is named after; 'dvc checkout --force {}'"
 
 
 def check_example_files(prompts: PromptSettings, folder: Path, bits: int | None) -> set[Path]:
@@ -27,7 +28,7 @@ def check_example_files(prompts: PromptSettings, folder: Path, bits: int | None)
         if not path.is_file():
             raise NandError(MISSING.format(path))
         if not sha256_file(path).startswith(path.name[:16]):
-            raise NandError(f"{path}: has other content than it is named after; 'dvc checkout --force {folder}'")
+            raise NandError(OTHER.format(path, folder))
     for name, entries in held:
         for one in (one for entry in entries for one in (*entry.like, *entry.unlike)):
             size = read_image(folder / name / one.image, bits=bits).size

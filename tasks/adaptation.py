@@ -15,13 +15,13 @@ from nand_core.adaptation.heads import HeadSettings, train_head
 from nand_core.adaptation.patches import Patches, kept_patches, to_tensors
 from nand_core.adaptation.targets import text_targets
 from nand_core.artifacts.store import Record
-from nand_core.datasets.images import read_image
 from nand_core.drawing.lexicon import lexicon
 from nand_core.drawing.photographs import painted, reduced
 from nand_core.drawing.scenes import Scene, scene
 from nand_core.vlm.heads import Committee, PatchHead, stored
 from tasks.cache import Bits, Spec, item
 from tasks.encoder import shared_encoder
+from tasks.images import read_images
 from tasks.work import Work
 
 _MOST = (40, 80)
@@ -59,10 +59,11 @@ class HeadsSpec(Spec):
 @item
 def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
     """Kept patches of drawn pictures, layer by layer, as safetensors."""
-    vlm = shared_encoder(work)
+    vlm = shared_encoder(work, spec.encoder)
 
     def pictures() -> Iterator[Scene]:
-        photographs = [reduced(read_image(work.root / path, bits=spec.bits), vlm.image_size) for path in spec.paths]
+        images = read_images(work, spec.paths, spec.images, spec.bits)
+        photographs = [reduced(image, vlm.image_size) for image in images]
         for index in range(spec.first, spec.first + spec.count):
             yield painted(photographs, vlm.image_size, spec.seed, index) if photographs else scene(spec.seed, index)
 
@@ -82,7 +83,7 @@ def adapted_heads(spec: HeadsSpec, work: Work) -> Record:
     One member learns from the class's photographs alone, which it tells apart from defects best; the other from
     drawn scenes as well, which show more of what a defect can be.
     """
-    vlm = shared_encoder(work)
+    vlm = shared_encoder(work, spec.encoder)
     sets = [(*spec.painted, *spec.scenes), spec.painted] if spec.painted else [spec.scenes]
     settings = HeadSettings(seed=spec.seed, steps=spec.steps)
     with _ONE_THREAD:

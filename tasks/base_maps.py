@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record
 from nand_core.detectors.base import Context, Detector
 from nand_core.detectors.build import build_detector
+from nand_core.detectors.plugin import plugin_digest
+from nand_core.errors import NandError
 from nand_core.normality import resize_maps
 from tasks.cache import Spec, item
 from tasks.encoder import shared_encoder
@@ -47,7 +50,8 @@ class MapsSpec(DetectorSpec):
 def build(spec: DetectorSpec, work: Work) -> Detector:
     """The detector of one class, not fitted."""
     text = tuple(torch.tensor(vector) for vector in spec.text)
-    context = Context(spec.class_name, lambda: shared_encoder(work, spec.detector, spec.heads), lambda: text)
+    vlm = partial(shared_encoder, work, spec.encoder, spec.detector, spec.heads)
+    context = Context(spec.class_name, vlm, lambda: text, spec.files)
     return build_detector(spec.detector, work.params.detectors[spec.detector], context)
 
 
@@ -59,11 +63,19 @@ def fitted(spec: DetectorSpec, state: Record | None, work: Work) -> Detector:
     return detector
 
 
+def _check_files(spec: DetectorSpec, work: Work) -> None:
+    """Refuse what a plugin made of files that changed meanwhile: how it reads them is its own affair."""
+    settings = work.params.detectors[spec.detector]
+    if settings.kind == "plugin" and plugin_digest(settings, spec.class_name) != spec.files:
+        raise NandError(f"{spec.detector}: files that it reads have changed; nothing was stored, run again")
+
+
 @item
 def fit_detector(spec: DetectorSpec, work: Work) -> Record:
     """What the detector learned from the good images (a memory bank, say), as safetensors."""
     detector = build(spec, work)
     detector.fit(ShardBatch(shard, work) for shard in spec.shards)
+    _check_files(spec, work)
     state = {name: tensor.contiguous().cpu() for name, tensor in detector.state().items()}
     with work.store.writing("safetensors") as put:
         save_file(state, put.path)
@@ -83,4 +95,5 @@ def base_maps(spec: MapsSpec, work: Work) -> Record:
 
     with work.store.writing("npz") as put:
         write_maps(put.path, ids, batches())
+        _check_files(spec, work)
     return put.record

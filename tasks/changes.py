@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from nand_core.decision import Claimed
 from nand_core.report.strips import draw_strips, write_archive
 from nand_core.settings import Rule
 from tasks.cache import Bits, Spec, item
+from tasks.images import read_content
 from tasks.work import Work
 
 
@@ -35,14 +37,13 @@ class StripsSpec(Spec):
 def strips(spec: StripsSpec, work: Work) -> Record:
     """A zip of WebP files (``nand_core.report.strips``): one record, however many images there are."""
     drawn = draw_strips(
-        ((path, work.root / path) for path, _ in spec.images),
-        spec.files[spec.base],
+        {path: partial(read_content, work, path, sha256, spec.bits) for path, sha256 in spec.images},
+        spec.base,
         spec.claims,
         spec.files,
         spec.rule,
         longest=spec.panel,
         quality=spec.quality,
-        bits=spec.bits,
     )
     with work.store.writing("zip") as put:
         write_archive(put.path, drawn)

@@ -82,7 +82,7 @@ def example_scores(spec: ExampleScoresSpec, work: Work) -> Record:
     """The rows of ``results/examples.parquet``, as JSON."""
     rows = pd.DataFrame(list(spec.rows))
     named = dict.fromkeys((spec.base, spec.text.suppression, *spec.text.rivals))
-    files = [opened(spec.files[one], rows["path"].tolist()) for one in named]
+    files = [opened(spec.files[one], rows["path"].tolist(), one) for one in named]
     grids = [np.load(work.store.path(one.grid), mmap_mode="r", allow_pickle=False) for one in spec.draws]
     before, by_text = np.empty((2, len(rows)))
     after, both = np.empty((2, len(grids), len(rows)))

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nand_core.artifacts.store import Record
+from nand_core.artifacts.verified import verified
 from nand_core.datasets.images import mask_fault, read_image, read_mask
 from nand_core.errors import NandError
 from nand_core.examples import (
@@ -107,9 +108,9 @@ def example_patches(spec: ExampleSpec, work: Work) -> Record:
     Raises:
         NandError: the box or mask does not fit the image.
     """
-    picture = read_image(spec.path, bits=spec.bits)
+    picture, vlm = read_image(spec.path, verified(spec.path, spec.image), spec.bits), shared_encoder(work, spec.encoder)
     where = marked(spec, picture.size)
-    patches, unusual = picture_patches(shared_encoder(work), picture, where, read_good(spec.good, work), spec.settings)
+    patches, unusual = picture_patches(vlm, picture, where, read_good(spec.good, work), spec.settings)
     return work.store.put(example_file(patches, unusual), "safetensors")
 
 
@@ -126,9 +127,10 @@ def marked(spec: ExampleSpec, size: tuple[int, int]) -> NDArray[np.bool_] | None
         NandError: a box that leaves the image, or a mask that marks nothing.
     """
     if spec.place.mask_path is not None:
-        found = read_mask(spec.place.mask_path, size)
+        mask = verified(spec.place.mask_path, spec.place.mask)
+        found = read_mask(spec.place.mask_path, size, mask)
         if not found.any():
-            why = mask_fault(spec.place.mask_path, size)
+            why = mask_fault(spec.place.mask_path, size, mask)
             raise NandError(
                 f"{spec.place.mask_path}: marks nothing ({why}); paint what is meant white, or leave the mask out"
             )

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from nand_core.artifacts.store import Record
-from nand_core.datasets.images import read_image
 from nand_core.errors import NandError
 from nand_core.vlm.features import ImageFeatures
 from tasks.cache import Bits, Spec, item
 from tasks.encoder import shared_encoder
+from tasks.images import read_images
 from tasks.work import Work
 
 
@@ -33,8 +33,9 @@ class EncodeSpec(Spec):
 @item
 def image_features(spec: EncodeSpec, work: Work) -> Record:
     """Patch tokens ``layer_0``.. (N, C, h, w) and ``pooled`` (N, E), float32, as npz."""
-    vlm = shared_encoder(work)
-    pixels = torch.stack([vlm.preprocess(read_image(work.root / path, bits=spec.bits)) for path in spec.paths])
+    vlm = shared_encoder(work, spec.encoder)
+    images = read_images(work, spec.paths, spec.images, spec.bits)
+    pixels = torch.stack([vlm.preprocess(image) for image in images])
     features = vlm.encode_images(pixels)
     arrays: dict[str, Any] = {f"layer_{i}": tokens.cpu().numpy() for i, tokens in enumerate(features.layers)}
     with work.store.writing("npz") as put:
@@ -68,7 +69,7 @@ class ShardBatch:
 
     def images(self) -> list[Image.Image]:
         """The RGB images, decoded now."""
-        return [read_image(self._work.root / path, bits=self._shard.bits) for path in self.ids]
+        return list(read_images(self._work, self._shard.ids, self._shard.images, self._shard.bits))
 
     def features(self) -> ImageFeatures:
         """Their shared encoding, read now; NandError where the spec has none, as nobody said to need it."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from prefect.locking.protocol import LockManager
 
-from nand_core.artifacts.disk import refusals
+from nand_core.artifacts.disk import make_folder, refusals
 
 POLL = 0.05
 
@@ -48,13 +48,15 @@ class FlockManager(LockManager):
             if key in self._held:
                 return self._held[key][1] == holder
             with refusals(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
                 handle = os.open(self.folder / key, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                return False
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    os.close(handle)
+                    if isinstance(error, BlockingIOError):
+                        return False
+                    raise
             self._held[key] = (handle, holder)
             return True
 
@@ -90,10 +92,10 @@ class FlockManager(LockManager):
         """Whether this or another process holds the lock of ``key``."""
         if key in self._held:
             return True
-        path = self.folder / key
-        if not path.exists():
+        try:
+            handle = os.open(self.folder / key, os.O_RDWR)
+        except FileNotFoundError:
             return False
-        handle = os.open(path, os.O_RDWR)
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

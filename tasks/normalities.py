@@ -52,6 +52,6 @@ def normalities(spec: EffectSpec, work: Work) -> Record:
     """The class's rows of ``results/normalities.parquet``."""
     ids = [row["path"] for row in spec.rows]
     buffer = io.BytesIO()
-    before, after = map_scores(spec.files[spec.base], spec.files, [spec.claims], ids, spec.rule)
+    before, after = map_scores(spec.base, spec.files, [spec.claims], ids, spec.rule)
     judged(spec, before, after).to_parquet(buffer, index=False)
     return work.store.put(buffer.getvalue(), "parquet")

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from nand_core.artifacts.store import Record
+from nand_core.artifacts.verified import verified
 from nand_core.datasets.images import read_image
 from nand_core.report import ReportInputs, render_report
 from nand_core.report.changes import Changed
@@ -44,6 +45,7 @@ def report(spec: ReportSpec, work: Work) -> Record:
         spec.artifacts,
         spec.results,
         work.root,
+        spec.files,
         dataset_kind=spec.dataset_kind,
         evaluation=spec.evaluation,
         facts=spec.facts,
@@ -111,13 +113,13 @@ def normalities_page(spec: NormalitiesSpec, work: Work) -> Record:
             one.class_name,
             one.text,
             one.group,
-            read_json(one.path) if one.path else None,
+            read_json(one.path, one.sha256) if one.path else None,
             one.unknown,
             pictures(one.like),
             pictures(one.unlike),
         )
         for one in spec.held
     ]
-    effect = pd.read_parquet(spec.effect_path)
+    effect = pd.read_parquet(verified(spec.effect_path, spec.effect))
     page = render_normalities(held, effect, spec.false_alarm, spec.fixed, changed=spec.changed)
     return work.store.put(json.dumps({PAGE: page}).encode(), "json")

@@ -35,7 +35,7 @@ def base_scores(spec: BaseScoreSpec, work: Work) -> Record:
     """The maxima of A, (n,) float64, as npy: the good level comes of them before anything is suppressed."""
     found = np.empty(len(spec.ids))
     start = 0
-    for maps in opened(spec.base_path, list(spec.ids)).batches():
+    for maps in opened(spec.base_path, list(spec.ids), spec.base).batches():
         stop = start + len(maps)
         found[start:stop] = image_score(torch.from_numpy(maps))
         start = stop
@@ -63,36 +63,40 @@ class ScoreSpec(Spec):
     rule: Rule
 
 
-def opened(path: Path, ids: list[str]) -> MapFile:
-    """A file of maps.
+def opened(path: Path, ids: list[str], sha256: str | None = None) -> MapFile:
+    """A file of maps, of the content with this digest where one is given.
 
     Raises
     ------
     NandError
         When it does not hold exactly the maps of ``ids``.
     """
-    file = MapFile(path)
+    file = MapFile(path, sha256)
     if list(file.ids) != ids:
         raise NandError(f"{file.path}: its maps are not those of the manifest's test images; run its stage again")
     return file
 
 
 def map_scores(
-    base: Path, files: Mapping[str, Path], asked: Sequence[Sequence[Claimed]], ids: list[str], rule: Rule
+    base: str, files: Mapping[str, Path], asked: Sequence[Sequence[Claimed]], ids: list[str], rule: Rule
 ) -> np.ndarray:
     """Image scores before, and after each of ``asked``, (1 + len(asked), n) float64, a few maps in memory at a time.
 
     Args:
-        base: the detector's maps.
-        files: the maps of each content that is claimed.
+        base: the content of the detector's maps.
+        files: the maps of each content.
         asked: what is claimed to be normal at once.
+
+    Raises:
+        NandError: a file has not, or not any more, the content by which it is named.
     """
     named = {one for claims in asked for claim in claims for one in (claim.suppression, *claim.rivals)}
-    read = {content: opened(files[content], ids) for content in sorted(named)}
+    read = {content: opened(files[content], ids, content) for content in sorted(named)}
     # Filled in place: a small result kept from every batch would pin the memory that the batch took.
     found = np.empty((1 + len(asked), len(ids)))
     start = 0
-    for parts in zip(opened(base, ids).batches(), *(file.batches() for file in read.values()), strict=True):
+    whole = (opened(files[base], ids, base), *read.values())
+    for parts in zip(*(file.batches() for file in whole), strict=True):
         anomaly, *others = map(torch.from_numpy, parts)
         maps, part = dict(zip(read, others, strict=True)), slice(start, start := start + len(anomaly))
         found[0, part] = image_score(anomaly)
@@ -109,7 +113,7 @@ def scores(spec: ScoreSpec, work: Work) -> Record:
     A group is judged by the scores of every text of its class: together they are read once.
     """
     asked = [[spec.claims[text]] for text in sorted(spec.claims)]
-    return work.store.put(_npy(map_scores(spec.files[spec.base], spec.files, asked, list(spec.ids), spec.rule)), "npy")
+    return work.store.put(_npy(map_scores(spec.base, spec.files, asked, list(spec.ids), spec.rule)), "npy")
 
 
 def _npy(array: np.ndarray) -> bytes:

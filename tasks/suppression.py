@@ -48,7 +48,7 @@ class SuppressionSpec(Spec):
 
 def drawing(spec: SuppressionSpec, work: Work) -> Callable[[int], Tensor]:
     """What draws A_sup (n, 256, 256) of the shard with a number, in any order and several at once."""
-    vlm = shared_encoder(work, heads=spec.heads)
+    vlm = shared_encoder(work, spec.encoder, heads=spec.heads)
     shown, distances = None, None
     if spec.shown is not None:
         shown = read_shown(spec.shown.like, spec.shown.unlike, spec.shown.good, spec.shown.settings, work)

@@ -24,7 +24,8 @@ class TextSpec(Spec):
 @item
 def text_features(spec: TextSpec, work: Work) -> Record:
     """The unit vector (E,) float32, as npy."""
-    vector = text_feature(shared_encoder(work).encode_text(spec.sentences)).cpu().numpy().astype(np.float32)
+    vlm = shared_encoder(work, spec.encoder)
+    vector = text_feature(vlm.encode_text(spec.sentences)).cpu().numpy().astype(np.float32)
     buffer = io.BytesIO()
     np.save(buffer, vector, allow_pickle=False)
     return work.store.put(buffer.getvalue(), "npy")

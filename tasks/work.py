@@ -30,7 +30,7 @@ class Work:
     params: Params
     root: Path
     store: Store
-    loaded: dict[str, VLM] = field(default_factory=dict, repr=False)
+    loaded: dict[tuple[str, str], VLM] = field(default_factory=dict, repr=False)
     guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __reduce__(self) -> tuple[Callable[[str, Path, Store], Work], tuple[str, Path, Store]]:

@@ -24,6 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """What a test writes need not outlive the machine's power, and to wait for a disk takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def prefect_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Path]:
     """An empty database for the Prefect servers of all scratch projects, made once for all workers."""

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 from PIL import Image, ImageOps
 
+from benchmarks.cache_faults.stores import calls, killed, power
+from benchmarks.cache_faults.swaps import Swapper
 from benchmarks.cache_faults.trials import FORMULA, PIPELINE, REPRO, Bench, Row, succeeded
 from benchmarks.scratch import PARAMS, Scratch, executed, kill_group
 
@@ -216,6 +218,36 @@ def at_once(bench: Bench, times: int) -> Iterator[Row]:
     yield row
 
 
+def swapped(bench: Bench, times: int) -> Iterator[Row]:
+    """Images, masks and maps replaced, and mostly put back, while runs read them: no key gives what it should not.
+
+    Each run either ends or says in one line which file has changed; the one after the swaps is right.
+    """
+    row, project = Row("files swapped during runs"), bench.project
+    bench.settle()
+    started = time.monotonic()
+    bench.expected()
+    whole = time.monotonic() - started
+    clean = {path.name: path.read_bytes() for path in bench.clean.records()}
+    swaps = refused = kept = 0
+    while swaps < times:
+        project.forget()
+        with Swapper(project.folder, bench.random, bench.random.uniform(0, 0.7 * whole)) as swapper:
+            said = project.pipeline()
+        swaps += swapper.swaps
+        text = said.stdout + said.stderr
+        changed = "has changed since it was first read" in text
+        refused += changed
+        found = {path.name: path.read_bytes() for path in project.records()}
+        wrong = [key for key, record in found.items() if clean.get(key, record) != record]
+        kept += len(found.keys() & clean.keys())
+        row.judge(f"wrong objects: {wrong}", not wrong)
+        row.judge(f"a run failed otherwise: {text[-1500:]}", said.returncode == 0 or changed)
+        row.judge("the run after it", succeeded(project.pipeline()) != "" and bench.right())
+    row.notes.append(f"{swaps} swaps in {row.tried // 3} runs, {refused} refused, {kept} records of a clean run's keys")
+    yield row
+
+
 # name -> (scenario, times in the full run, times in the short one)
 SCENARIOS: dict[str, tuple[Callable[[Bench, int], Iterator[Row]], int, int]] = {
     "nothing": (nothing, 3, 1),
@@ -226,4 +258,8 @@ SCENARIOS: dict[str, tuple[Callable[[Bench, int], Iterator[Row]], int, int]] = {
     "corruption": (corruption, 200, 10),
     "checkout": (checkout, 2, 1),
     "once": (at_once, 3, 1),
+    "swaps": (swapped, 300, 20),
+    "power": (power, 2000, 100),
+    "calls": (calls, 1, 20),
+    "kills": (killed, 100, 3),
 }

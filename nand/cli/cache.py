@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from tqdm import tqdm
 
 from nand.cli.console import one_line
 from nand.cli.place import InProject
@@ -20,10 +22,17 @@ from nand.project.stages import declared_stages
 from nand_core.artifacts.remote import VARIABLE, SharedStore, open_store
 from nand_core.artifacts.store import Store
 from nand_core.artifacts.usage import Usage, current_keys, parse_size, remove, superfluous, survey, task_of
+from nand_core.artifacts.verify import verify as check_store
 from nand_core.errors import NandError
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 DAY = 86400.0
+OUTCOMES = {
+    "mended": "fetched again",
+    "removed": "removed: it is computed again when it is needed",
+    "replaced": "replaced by a run meanwhile",
+    "unreadable": "cannot be read, and stays: correct its rights",
+}
 
 
 @app.command(cls=InProject)
@@ -72,6 +81,40 @@ def show(store: Store, usage: Usage) -> None:
 
 def _size(paths: tuple[Path, ...]) -> int:
     return sum(path.stat().st_size for path in paths if path.exists())
+
+
+@app.command(cls=InProject)
+def verify() -> None:
+    """Read all of the cache and compare it with its digests; mend or remove what is damaged.
+
+    What the second level of NAND_STORE has is fetched again, the rest is removed and computed again when it is needed.
+    Runs may go on meanwhile. Status 1 where something could not be mended.
+    """
+    with one_line():
+        store = _store()
+        if not store.root.exists():
+            print(f"{store.root}: nothing there")
+            return
+        hold = store.hold(wait=False)
+        if hold is None:
+            raise NandError(f"{store.root}: is being pruned; verify again when that has ended")
+        bar = tqdm(desc="verify", unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
+        with hold, bar:
+
+            def told(read: int, total: int) -> None:
+                bar.total = total
+                bar.update(read - bar.n)
+
+            found = check_store(store, told)
+        for one in found.damaged:
+            tasks = ", ".join(sorted({task_of(key) for key in one.keys})) or "of no record"
+            print(f"{one.path} ({tasks}): damaged, {OUTCOMES[one.outcome]}")
+        print(
+            f"{store.root}: {found.objects} objects ({decimal(found.size)}) read, "
+            f"{len(found.damaged) or 'none'} damaged"
+        )
+    if any(one.outcome in ("removed", "unreadable") for one in found.damaged):
+        raise typer.Exit(1)
 
 
 @app.command(cls=InProject)

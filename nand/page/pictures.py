@@ -11,6 +11,7 @@ from PIL import Image
 
 from nand.project.place import STATE
 from nand_core.artifacts.disk import replacing
+from nand_core.artifacts.verified import verified
 from nand_core.datasets.images import read_image
 from nand_core.report.panels import ANOMALY, coloured, fitted, levels, webp
 
@@ -36,7 +37,7 @@ def picture(path: Path, sha256: str, size: str, folder: Path = FOLDER) -> bytes:
         return made.read_bytes()
     except FileNotFoundError:
         pass
-    image = read_image(path)
+    image = read_image(path, verified(path, sha256))
     data = webp(image.resize(fitted(image.size, SIZES[size]), Image.Resampling.LANCZOS), QUALITY, 2)
     with replacing(made) as temporary:
         temporary.write_bytes(data)

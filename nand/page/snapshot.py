@@ -57,13 +57,13 @@ def stamp() -> tuple[object, ...]:
 
 
 @lru_cache(256)
-def _digest(path: Path, changed: int, size: int) -> str:
+def _digest(path: Path, *version: int) -> str:
     return sha256_file(path)
 
 
 def _content(path: Path) -> str:
     found = path.stat()
-    return _digest(path, found.st_mtime_ns, found.st_size)
+    return _digest(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class Snapshot:

@@ -6,7 +6,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 from typing import IO
 
 import numpy as np
@@ -49,15 +49,14 @@ def read_header(file: IO[bytes], size: int) -> ArrayHeader:
     return header
 
 
-def read_npy(path: Path) -> np.ndarray:
+def read_npy(file: BytesIO) -> np.ndarray:
     """The array of a .npy.
 
     Raises:
-        ValueError, OSError: as :func:`read_header`, and where it cannot be read.
+        ValueError: as :func:`read_header`.
     """
-    with path.open("rb") as file:
-        header = read_header(file, path.stat().st_size)
-        return _array(header, file.read())
+    header = read_header(file, len(file.getbuffer()))
+    return _array(header, file.read())
 
 
 def member_info(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:

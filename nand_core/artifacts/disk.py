@@ -1,4 +1,4 @@
-"""What a disk can refuse, as one line; and files that appear whole or not at all."""
+"""What a disk can refuse, as one line; and files that appear whole or not at all, whenever the power fails."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def temporary_file(folder: Path, suffix: str) -> Iterator[Path]:
     path = folder / f"{TEMPORARY}{uuid.uuid4().hex}{suffix}"
     with refusals(folder):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             path.touch(exist_ok=False)
             yield path
         finally:
@@ -87,7 +87,7 @@ def temporary_file(folder: Path, suffix: str) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends without an error.
+    """A temporary file beside ``path`` that takes its place for good when the block ends without an error.
 
     Raises
     ------
@@ -96,4 +96,36 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with temporary_file(path.parent, path.suffix) as temporary:
         yield temporary
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a finished file to ``path``, in a folder that is made where there is none.
+
+    When this returns, it is on the disk and stays there without power; before, ``path`` is what it was. What is written
+    afterwards, such as a record that names the file, never gets to the disk before it.
+    """
+    sync(temporary)
+    make_folder(path.parent)
+    os.replace(temporary, path)
+    sync(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, for good."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot do so for folders
+            raise
+    finally:
+        os.close(handle)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, ValidationError
 
-from nand_core.artifacts.disk import temporary_file
+from nand_core.artifacts.disk import put_in_place, temporary_file
 from nand_core.artifacts.store import Record, Store, sha256_file
 from nand_core.errors import NandError
 
@@ -113,15 +113,19 @@ class SharedStore(Store):
         record = self._reaching(lambda: _within(PATIENCE, ask))
         if record is None:
             return None
-        if not self.holds(record):
-            with temporary_file(self.root / "tmp", f".{record.ext}") as temporary:
-                self._reaching(lambda: self.files.get_file(self._there(record), str(temporary)))
-                if not temporary.is_file() or sha256_file(temporary) != record.sha256:
-                    return None
-                self.path(record).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(temporary, self.path(record))
+        if not (self.holds(record) or self.mend(record)):
+            return None
         super().note(key, record)
         return record
+
+    def mend(self, record: Record) -> bool:
+        """Fetch an object, whatever lies in its place; whether the second level has it."""
+        with temporary_file(self.root / "tmp", f".{record.ext}") as temporary:
+            self._reaching(lambda: self.files.get_file(self._there(record), str(temporary)))
+            if not temporary.is_file() or sha256_file(temporary) != record.sha256:
+                return False
+            put_in_place(temporary, self.path(record))
+        return True
 
     def _there(self, record: Record) -> str:
         return f"{self.base}/{self.path(record).relative_to(self.root).as_posix()}"

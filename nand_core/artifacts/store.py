@@ -7,6 +7,7 @@ right digest.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -19,8 +20,11 @@ from typing import BinaryIO, Literal, overload
 
 from pydantic import Field, ValidationError
 
-from nand_core.artifacts.disk import refusals, replacing, temporary_file
+from nand_core.artifacts.disk import make_folder, put_in_place, refusals, replacing, temporary_file
 from nand_core.settings import Settings
+
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE})
+"""What the system says of a file that cannot be had any more: it counts as missing, and is computed again."""
 
 
 class Record(Settings):
@@ -55,15 +59,18 @@ class Store(Settings):
 
     def lookup(self, key: str) -> Record | None:
         """The record of ``key``, marked as used now; it is dropped unless it is readable and its object intact."""
-        path = self.records / key
+        path, record = self.records / key, None
         try:
-            record = Record.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+            with path.open("rb") as file:
+                read = os.fstat(file.fileno())
+                with suppress(ValidationError):
+                    record = Record.model_validate_json(file.read())
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
             return None
-        except ValidationError:
-            record = None
         if record is None or not self.holds(record):
-            path.unlink(missing_ok=True)
+            drop(path, read)
             return None
         with suppress(OSError):  # of another user in a shared store: then it counts as older than it is
             os.utime(path)
@@ -86,13 +93,15 @@ class Store(Settings):
         None when ``wait`` is off and others use the store. The kernel lets go when the process ends.
         """
         with refusals(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             file = os.fdopen(os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o666), "r+b")
             try:
                 fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
+            except OSError as error:
                 file.close()
-                return None
+                if isinstance(error, BlockingIOError):
+                    return None
+                raise
             return file
 
     @property
@@ -112,9 +121,7 @@ class Store(Settings):
             put.path = temporary
             yield put
             put.record = Record(sha256=sha256_file(temporary), ext=ext, size=temporary.stat().st_size)
-            target = self.path(put.record)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, target)
+            put_in_place(temporary, self.path(put.record))
 
     def put(self, data: bytes, ext: str) -> Record:
         """Store bytes."""
@@ -126,11 +133,14 @@ class Store(Settings):
         """Whether the object is there with exactly the recorded bytes; a wrong one is removed."""
         path = self.path(record)
         try:
-            if sha256_file(path) == record.sha256:
-                return path.stat().st_size == record.size
-            path.unlink(missing_ok=True)
-        except FileNotFoundError:
-            pass
+            with path.open("rb") as file:
+                seen = os.fstat(file.fileno())
+                if hashlib.file_digest(file, "sha256").hexdigest() == record.sha256:
+                    return seen.st_size == record.size
+            drop(path, seen)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
         return False
 
     def materialise(self, records: dict[str, Record], folder: Path) -> None:
@@ -157,6 +167,16 @@ class Store(Settings):
             return
         with replacing(path) as temporary:
             shutil.copyfile(self.path(record), temporary)
+
+
+def drop(path: Path, seen: os.stat_result) -> bool:
+    """Remove a file unless another one has taken its place since it was looked at; whether it is gone."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        if (found.st_dev, found.st_ino) != (seen.st_dev, seen.st_ino):
+            return False
+        path.unlink()
+    return True
 
 
 class Put:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,11 @@ def task_of(key: str) -> str:
 
 
 def survey(store: Store) -> Usage:
-    """Look at every file of a store without reading the objects; runs may go on meanwhile."""
+    """Look at every file of a store without reading the objects; runs may go on meanwhile.
+
+    Of a time of use that is yet to come, from a clock that was set back, nothing is known: it counts as now.
+    """
+    now = time.time()
     temporary = list(_files(store.root / "tmp"))
     sizes: dict[Path, int] = {}
     for path in _files(store.root / "objects"):
@@ -78,7 +83,7 @@ def survey(store: Store) -> Usage:
         else:
             broken.append(path)
     held = [
-        Held(path, sizes[path], max(used for _, used in records), tuple(key for key, _ in records))
+        Held(path, sizes[path], min(now, max(used for _, used in records)), tuple(key for key, _ in records))
         for path, records in named.items()
     ]
     held.sort(key=lambda one: (one.used, one.path))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
+from io import SEEK_END
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -55,9 +55,9 @@ class Measured(NamedTuple):
     pixels: str
 
 
-def measured(path: str | Path) -> Measured:
-    """An image decoded in full. Raises NandError like :func:`read_image`."""
-    found = _decode(path)
+def measured(path: str | Path, file: BinaryIO | None = None) -> Measured:
+    """An image decoded in full; of an open ``file``, if given, by that name. Raises NandError as :func:`read_image`."""
+    found = _decode(path, file)
     if isinstance(found, Image.Image):
         return Measured(found.size, None, _digest(np.asarray(found.convert("RGB"))))
     values = _without_alpha(found)
@@ -78,35 +78,37 @@ def too_bright(path: str | Path, peak: int, bits: int) -> NandError:
     return NandError(f"{path}: has the value {peak}, {bits} bits end at {2**bits - 1}; correct dataset.bits")
 
 
-def read_mask(path: str | Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+def read_mask(path: str | Path, size: tuple[int, int], file: BinaryIO | None = None) -> NDArray[np.bool_]:
     """Where the defect is: bool (height, width) for an image of ``size`` (width, height), upright.
+
+    Of an open ``file``, if given, by the name ``path``.
 
     Defect is what is brighter than half (127 of 255) in any channel, and in front of transparency. In two cases it
     is every value but 0: a coloured palette, and a mask of label numbers (no value above 31, no JPEG). Half of a
     16-bit mask is that of the 8, 10, 12, 14 or 16 bits that it uses.
     Raises NandError like ``read_image``, and for a mask of another size than its image.
     """
-    values, threshold = _mask_values(path, size)
+    values, threshold = _mask_values(path, size, file)
     defect: NDArray[np.bool_] = values > threshold
     return defect
 
 
-def read_masks(paths: Iterable[str | Path], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where any of the masks of one image says that the defect is."""
-    found: NDArray[np.bool_] = np.logical_or.reduce([read_mask(path, size) for path in paths])
+def read_masks(files: Mapping[Path, BinaryIO | None], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where any of the masks of one image says that the defect is; each by its path, and open if it is given."""
+    found: NDArray[np.bool_] = np.logical_or.reduce([read_mask(path, size, file) for path, file in files.items()])
     return found
 
 
-def mask_fault(path: str | Path, size: tuple[int, int]) -> str:
+def mask_fault(path: str | Path, size: tuple[int, int], file: BinaryIO | None = None) -> str:
     """Why a mask marks nothing: what there is in it, and what would count."""
-    values, threshold = _mask_values(path, size)
+    values, threshold = _mask_values(path, size, file)
     peak = int(values.max())
     return f"its largest value is {peak}, above {threshold} counts" if peak else "it is black"
 
 
-def _mask_values(path: str | Path, size: tuple[int, int]) -> tuple[NDArray[Any], int]:
+def _mask_values(path: str | Path, size: tuple[int, int], file: BinaryIO | None) -> tuple[NDArray[Any], int]:
     """(height, width) values of a mask, and above which of them lies the defect."""
-    picture = _decode(path)
+    picture = _decode(path, file)
     found = picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
     if found != size:
         raise NandError(_size_problem(path, found, size))
@@ -129,7 +131,7 @@ def _decode(path: str | Path, file: BinaryIO | None = None) -> Image.Image | NDA
     """The upright picture, or of one of 16 bits a channel its values (height, width[, 2, 3 or 4])."""
     path = Path(path)
     try:
-        if os.stat(file.fileno() if file else path).st_size == 0:
+        if (file.seek(0, SEEK_END) if file else path.stat().st_size) == 0:
             raise NandError(f"{path}: the file is empty (0 bytes); copy it again or remove it")
         with Image.open(file or path, formats=FORMATS) as picture:
             # An MPO is a JPEG with previews behind the photograph, which is its first frame.

@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from nand_core.artifacts.verified import verified
 from nand_core.datasets.files import listed
 from nand_core.datasets.images import Measured, bits_for, mask_fault, measured, read_masks, too_bright
 from nand_core.datasets.layout import joined_masks, mask_paths
@@ -49,6 +50,7 @@ def digest_files(frame: pd.DataFrame, root: Path, progress: Progress | None = No
 def check_images(frame: pd.DataFrame, root: Path, progress: Progress | None = None) -> pd.DataFrame:
     """``frame`` with ``width``, ``height`` (upright) and ``pixels``, after decoding every image and mask in full.
 
+    What is decoded are the bytes whose digests ``frame`` has (:func:`digest_files`).
     ``pixels`` is a digest of what is seen (:func:`duplicates`; :func:`with_bits` leaves it out). Where an image has 16
     bits, with a column ``peak`` of their largest values too, -1 for 8 bits (:func:`with_bits`).
     Raises one NandError that names up to five of the files that cannot be used. A mask without a defect is
@@ -56,11 +58,14 @@ def check_images(frame: pd.DataFrame, root: Path, progress: Progress | None = No
     """
     empty: list[str] = []
 
+    sha256, mask_sha256 = (dict(zip(frame["path"], frame[name], strict=True)) for name in ("sha256", "mask_sha256"))
+
     def measure(path: str, mask: str) -> Measured:
-        found = measured(Path(root, path))
-        masks = [Path(root, one) for one in mask_paths(mask)]
+        found = measured(Path(root, path), verified(Path(root, path), sha256[path]))
+        masks = read_files(root, mask, mask_sha256[path])
         if masks and not read_masks(masks, found.size).any():
-            empty.extend(f"{one} ({mask_fault(Path(root, one), found.size)})" for one in mask_paths(mask))
+            faults = (mask_fault(one, found.size, file) for one, file in masks.items())
+            empty.extend(f"{one} ({fault})" for one, fault in zip(mask_paths(mask), faults, strict=True))
         return found
 
     found = _for_each("check", measure, frame, progress)
@@ -70,6 +75,12 @@ def check_images(frame: pd.DataFrame, root: Path, progress: Progress | None = No
     frame = frame.assign(pixels=[one.pixels for one in found])
     peaks = [-1 if one.peak is None else one.peak for one in found]
     return frame.assign(peak=peaks) if max(peaks, default=-1) >= 0 else frame
+
+
+def read_files(root: Path, masks: str, sha256: str) -> dict[Path, BinaryIO | None]:
+    """The masks of a row of the manifest by their paths, read; NandError for one that is not the one it hashed."""
+    named = zip(mask_paths(masks), mask_paths(sha256), strict=True)
+    return {Path(root, one): verified(Path(root, one), digest) for one, digest in named}
 
 
 def with_bits(frame: pd.DataFrame, settings: DatasetSettings, root: Path) -> pd.DataFrame:

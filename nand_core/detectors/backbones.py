@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from nand_core.detectors.networks import backbone_digest, build_backbone, mean_and_std
+from nand_core.detectors.networks import build_backbone, mean_and_std
 from nand_core.detectors.settings import PatchSettings
 from nand_core.errors import NandError
 from nand_core.view import View
@@ -117,14 +118,15 @@ class Blocks(Backbone):
         return block_outputs(self.model, pixels, self._indices)
 
 
-def load_backbone(settings: PatchSettings, device: torch.device) -> Backbone:
-    """The network of its own that the settings name.
+def load_backbone(
+    settings: PatchSettings, device: torch.device, digests: Mapping[str, str] = MappingProxyType({})
+) -> Backbone:
+    """The network of its own that the settings name, of files with these ``digests``, if they are given.
 
     Raises:
         NandError: it cannot be loaded, its weights are not the ones named, or layers or sizes do not suit it.
     """
-    backbone_digest(settings)
-    model = build_backbone(settings)
+    model = build_backbone(settings, digests)
     names = [layer for layer in settings.layers or () if isinstance(layer, str)]
     numbers = [layer for layer in settings.layers or () if isinstance(layer, int)]
     sizes = settings.resize, settings.crop, device

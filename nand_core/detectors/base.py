@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -37,11 +37,14 @@ class Context:
         class_name: the class, as the manifest writes it.
         vlm: the encoder, loaded on first use.
         text: the class's normal and abnormal text features, each (E,); empty unless the detector needs ``text``.
+        files: the sha256 of the files that the detector reads itself, as ``nand_core.detectors.build.detector_digest``
+            gave them for the key of its maps: a file with another content is refused. Empty where there is no key.
     """
 
     class_name: str
     vlm: Callable[[], VLM]
     text: Callable[[], tuple[Tensor, ...]]
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class Detector(Protocol):

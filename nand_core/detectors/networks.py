@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,8 +20,10 @@ from nand_core.vlm.sources import model_config, weight_files
 from nand_core.vlm.weights import load_tensors
 
 
-def build_backbone(settings: PatchSettings) -> nn.Module:
+def build_backbone(settings: PatchSettings, digests: Mapping[str, str] = MappingProxyType({})) -> nn.Module:
     """The network that the settings name, with its weights; the library fetches them unless a file is given.
+
+    That file is still the one of ``digests`` (:func:`backbone_digest`), if they are given.
 
     Of ``open_clip:`` it is the image tower, its position embeddings at the size of the images after the crop.
 
@@ -26,6 +31,7 @@ def build_backbone(settings: PatchSettings) -> nn.Module:
         NandError: no such network, or its weights are not here and cannot be fetched, or do not fit.
     """
     name, weights, section = settings.backbone, settings.weights, settings.kind
+    file = None if weights is None else replace(backbone_file(settings), hashed=digests.get("weights")).read()
     library, model = settings.library, settings.network
     try:
         if library == "timm":
@@ -39,7 +45,7 @@ def build_backbone(settings: PatchSettings) -> nn.Module:
             known = torchvision.models.get_model_weights(architecture)[tag]
             built = torchvision.models.get_model(architecture, weights=known if weights is None else None)
         else:
-            return _image_tower(settings)
+            return _image_tower(settings, file)
     except NandError:
         raise
     except Exception as error:  # unknown names and every failing download end here
@@ -49,7 +55,7 @@ def build_backbone(settings: PatchSettings) -> nn.Module:
         ) from error
     if weights is not None:
         try:
-            built.load_state_dict(load_tensors(Path(weights)))
+            built.load_state_dict(load_tensors(Path(weights), file))
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise NandError(f"{weights}: does not fit {name} ({reason})") from error
@@ -68,7 +74,7 @@ def mean_and_std(settings: PatchSettings, network: Any) -> tuple[Sequence[float]
     return known["mean"], known["std"]
 
 
-def _image_tower(settings: PatchSettings) -> nn.Module:
+def _image_tower(settings: PatchSettings, file: BytesIO | None) -> nn.Module:
     """open_clip's, built and loaded as the shared encoder is."""
     import open_clip
 
@@ -80,7 +86,7 @@ def _image_tower(settings: PatchSettings) -> nn.Module:
         path = open_clip.download_pretrained(open_clip.get_pretrained_cfg(encoder.model, encoder.pretrained))
     else:
         path = settings.weights
-    load_weights(model, Path(path), f"{section}.backbone")
+    load_weights(model, Path(path), f"{section}.backbone", file)
     visual: nn.Module = model.visual
     return visual
 

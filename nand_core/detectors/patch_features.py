@@ -51,7 +51,7 @@ class PatchFeatures:
 
     def _own(self) -> Backbone:
         if self._backbone is None:
-            self._backbone = load_backbone(self._settings, self.device)
+            self._backbone = load_backbone(self._settings, self.device, self._context.files)
         return self._backbone
 
     def _encoder_blocks(self, batch: ImageBatch) -> list[Tensor]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from nand_core.artifacts.verified import verified
 from nand_core.datasets.images import read_image, read_masks
-from nand_core.datasets.layout import mask_paths
-from nand_core.datasets.manifest import deep_bits
+from nand_core.datasets.manifest import deep_bits, read_files
 from nand_core.decision import Claim, final_maps, good_level
 from nand_core.report.inputs import ReportInputs
 from nand_core.report.panels import ANOMALY, SUPPRESSION, fitted, heat, mask_panel, photo
@@ -77,6 +78,7 @@ class Gallery:
     def __init__(self, inputs: ReportInputs, settings: ReportSettings) -> None:
         self.inputs, self.settings = inputs, settings
         self._pictures: dict[str, list[Panel]] = {}
+        self._checked: set[tuple[int, ...]] = set()
 
     @cached_property
     def _images(self) -> dict[Hashable, dict[Hashable, Any]]:
@@ -95,10 +97,10 @@ class Gallery:
         spoiled = most_spoiled(scores, self.settings.gallery)
         if not len(chosen) + len(spoiled):
             return [], []
-        base = MapsById(self.inputs.artifacts / "base_maps" / detector / f"{class_name}.npz")
-        suppression = MapsById(self.inputs.artifacts / "suppression" / class_name / f"{group}.npz")
+        base = self._maps(self.inputs.artifacts / "base_maps" / detector / f"{class_name}.npz")
+        suppression = self._maps(self.inputs.artifacts / "suppression" / class_name / f"{group}.npz")
         others = sorted((self.inputs.artifacts / "rivals" / class_name).glob("*.npz"))
-        rivals = [MapsById(path) for path in others if path.name != f"{group}.npz"]
+        rivals = [self._maps(path) for path in others if path.name != f"{group}.npz"]
         good = scores[scores["type"] == "good"]
         rule = self.inputs.evaluation.rule(good_level(good["score_before"]))
 
@@ -114,10 +116,19 @@ class Gallery:
                 self._panels(row["id"], base[row["id"]], _claim(suppression, rivals, row["id"]), rule),
             )
 
-        return (
+        found = (
             [example(row) for row in chosen.to_dict("records")],
             [example(row) for row in spoiled.to_dict("records")],
         )
+        for maps in (base, suppression, *rivals):
+            # One file serves many groups: it is hashed again only where somebody has touched it.
+            if (version := maps.file.version) not in self._checked:
+                maps.file.check()
+                self._checked.add(version)
+        return found
+
+    def _maps(self, path: Path) -> MapsById:
+        return MapsById(path, self.inputs.digests.get(path.as_posix()))
 
     def _panels(self, image_id: str, anomaly: np.ndarray, claim: Claim, rule: Rule) -> list[Panel]:
         final = final_maps(torch.from_numpy(anomaly)[None], [claim], rule)[0].numpy()
@@ -136,12 +147,13 @@ class Gallery:
     def _photo_and_mask(self, image_id: str) -> list[Panel]:
         if image_id not in self._pictures:
             row, root = self._images[image_id], self.inputs.data_root
-            image = read_image(root / image_id, bits=deep_bits(self.inputs.manifest))
+            file = verified(root / image_id, row["sha256"])
+            image = read_image(root / image_id, file, deep_bits(self.inputs.manifest))
             size = fitted(image.size, self.settings.panel)
             picture = photo(image, self.settings.panel, self.settings.quality)
             mask = ""
             if row["mask"]:
-                found = read_masks([root / one for one in mask_paths(str(row["mask"]))], image.size)
+                found = read_masks(read_files(root, row["mask"], row["mask_sha256"]), image.size)
                 mask = mask_panel(found, self.settings.panel)
             self._pictures[image_id] = [Panel("image", picture, *size), Panel("mask", mask, *size)]
         return self._pictures[image_id]

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from nand_core.artifacts.verified import verified
 from nand_core.errors import NandError
 from nand_core.normalities import known_groups
 from nand_core.settings import EvaluationSettings
@@ -30,6 +32,7 @@ class ReportInputs:
         evaluation: the settings that the tables were computed with.
         facts: what was run, as label -> text ("Encoder" -> "...").
         notes: statements that a reader must see first (that the images are generated, for instance).
+        digests: the sha256 of files among these, by their paths: no other content of them is shown.
         unknown_words: words of (class, group)'s phrases that the text tower does not know.
     """
 
@@ -46,27 +49,40 @@ class ReportInputs:
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     unknown_words: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, artifacts: Path, results: Path, data_root: Path, **described: Any) -> ReportInputs:
-        """From the stages' folders; ``described`` are the attributes that no file holds.
+    def read(
+        cls,
+        artifacts: Path,
+        results: Path,
+        data_root: Path,
+        digests: Mapping[str, str] = MappingProxyType({}),
+        **described: Any,
+    ) -> ReportInputs:
+        """From the stages' folders; ``described`` are the other attributes that no file holds.
 
         Raises:
-            NandError: a table is missing or a prompt set is no JSON.
+            NandError: a table is missing, a prompt set is no JSON, or a file has not the content of its digest.
         """
-        manifest = _table(artifacts / "manifest.parquet")
+
+        def table(path: Path) -> pd.DataFrame:
+            return _table(path, digests.get(path.as_posix()))
+
+        manifest = table(artifacts / "manifest.parquet")
         groups = known_groups(manifest)
         operating, examples = results / "operating.parquet", results / "examples.parquet"
         return cls(
             manifest=manifest,
             data_root=data_root,
             artifacts=artifacts,
-            auroc=_table(results / "auroc.parquet"),
-            scores=_table(results / "scores.parquet"),
-            operating=_table(operating) if operating.exists() else None,
-            examples=_table(examples) if examples.exists() else None,
+            auroc=table(results / "auroc.parquet"),
+            scores=table(results / "scores.parquet"),
+            operating=table(operating) if operating.exists() else None,
+            examples=table(examples) if examples.exists() else None,
+            digests=digests,
             prompts=[
-                read_json(path)
+                read_json(path, digests.get(path.as_posix()))
                 for path in sorted((artifacts / "prompts").glob("*/*.json"))
                 if path.name.removesuffix(".json") in groups.get(path.parent.name, ())
             ],
@@ -79,17 +95,19 @@ def report_data_files() -> list[Path]:
     return [path for path in sorted(Path(__file__).parent.rglob("*.*")) if path.suffix in {".j2", ".css", ".csv"}]
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path, sha256: str | None) -> pd.DataFrame:
+    file = verified(path, sha256)
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(file)
     except (OSError, ValueError) as error:
         raise NandError(f"{path}: not a readable table ({error}); run the stage that writes it") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A prompt set as it lies on disk; a NandError that names the file if it is no JSON."""
+def read_json(path: Path, sha256: str | None = None) -> dict[str, Any]:
+    """A prompt set as it lies on disk; a NandError that names the file if it is no JSON, or another than was hashed."""
+    file = verified(path, sha256)
     try:
-        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        read: dict[str, Any] = json.loads(file.read())
+    except ValueError as error:
         raise NandError(f"{path}: not readable as JSON ({error}); run the prompts stage again") from error
     return read

@@ -6,8 +6,9 @@ One file holds all four parts: a page of a thousand images asks for a thousand f
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nand_core.artifacts.disk import refusals, replacing
+from nand_core.artifacts.disk import refusals, temporary_file
 from nand_core.artifacts.maps import MapFile
-from nand_core.datasets.images import read_image
 from nand_core.decision import Claimed, final_maps
 from nand_core.errors import NandError
 from nand_core.normality import union
@@ -34,15 +34,20 @@ _BETWEEN = (128, 128, 128)  # seen beside dark maps, and on a light page as on a
 class MapsById:
     """Maps of a file by image id, read from it one at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self.file = MapFile(path)
+    def __init__(self, path: Path, sha256: str | None = None) -> None:
+        self.file = MapFile(path, sha256)
         self.index = {name: i for i, name in enumerate(self.file.ids)}
 
     def __getitem__(self, image_id: str) -> np.ndarray:
         """The map (H, W); a NandError that names the file where it has none of this image."""
         if image_id not in self.index:
-            raise NandError(f"{self.file.path}: has no map of {image_id}; run the stage that writes it again")
+            raise no_map(self.file.path, image_id)
         return self.file[self.index[image_id]]
+
+
+def no_map(path: Path, image_id: str) -> NandError:
+    """The error for a file that lacks an image."""
+    return NandError(f"{path}: has no map of {image_id}; run the stage that writes it again")
 
 
 def strip_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -84,39 +89,44 @@ def strip_name(image_id: str) -> str:
 
 
 def draw_strips(
-    images: Iterable[tuple[str, Path]],
-    base: Path,
+    images: Mapping[str, Callable[[], Image.Image]],
+    base: str,
     claims: Sequence[Claimed],
     files: Mapping[str, Path],
     rule: Rule,
     *,
     longest: int,
     quality: int,
-    bits: int | None = 16,
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of the strip of each image, one image and its maps in memory at a time.
+    """Name and bytes of the strip of each image, in the maps' order, one image and its maps in memory at a time.
 
     Args:
-        images: id and file.
-        base: the detector's maps, which hold these ids.
+        images: what gives the RGB image of each id.
+        base: the content of the detector's maps, which hold these ids.
         claims: what is normal; all of it together is A_sup.
-        files: the maps of each content that is claimed.
+        files: the maps of each content.
         rule: what they do to the detector's maps, the one that the scores were computed with.
-        bits: that count in 16-bit images.
 
     Raises:
-        NandError: an image or a map cannot be read.
+        NandError: a map is missing or cannot be read, or at the end, a file has not the content by which it is named.
     """
-    anomalies = MapsById(base)
-    read = {one: MapsById(files[one]) for claim in claims for one in (claim.suppression, *claim.rivals)}
-    for image_id, path in images:
-        anomaly = torch.from_numpy(anomalies[image_id])[None]
-        found = {content: torch.from_numpy(maps[image_id])[None] for content, maps in read.items()}
-        claimed = [one.of(found) for one in claims]
+    named = dict.fromkeys((base, *(one for claim in claims for one in (claim.suppression, *claim.rivals))))
+    read = {content: MapFile(files[content], content) for content in named}
+    for file in read.values():
+        if missing := images.keys() - set(file.ids):
+            raise no_map(file.path, min(missing))
+        if file.ids != read[base].ids:
+            raise NandError(f"{file.path}: its maps are not those of {files[base]}; run its stage again")
+    # All of each file is read, in order, for its digest: what is drawn are the maps that were hashed.
+    for image_id, *parts in zip(read[base].ids, *(file.batches(1) for file in read.values()), strict=True):
+        if image_id not in images:
+            continue
+        found = dict(zip(read, map(torch.from_numpy, parts), strict=True))
+        anomaly, claimed = found[base], [one.of(found) for one in claims]
         suppression = union([one.suppression for one in claimed])
         final = final_maps(anomaly, claimed, rule)
         maps = (anomaly[0].numpy(), suppression[0].numpy(), final[0].numpy())
-        yield strip_name(image_id), strip(read_image(path, bits=bits), maps, longest, quality)
+        yield strip_name(image_id), strip(images[image_id](), maps, longest, quality)
 
 
 def write_archive(path: Path, strips: Iterable[tuple[str, bytes]]) -> None:
@@ -144,8 +154,10 @@ def unpack(archives: Mapping[str, Path], folder: Path) -> set[Path]:
                 data, target = archive.read(name), folder / below / name
                 written.add(target)
                 if not (target.is_file() and target.read_bytes() == data):
-                    with replacing(target) as temporary:
+                    # Not waited for until it is on the disk, as `replacing` does: there are thousands.
+                    with temporary_file(target.parent, target.suffix) as temporary:
                         temporary.write_bytes(data)
+                        os.replace(temporary, target)
     return written
 
 

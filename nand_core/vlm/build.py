@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,12 +36,14 @@ def build_model(config: dict[str, Any], size: int) -> Model:
     return model
 
 
-def load_weights(model: Model, path: Path, setting: str = "encoder.model") -> None:
+def load_weights(
+    model: Model, path: Path, setting: str = "encoder.model", file: BytesIO | None = None
+) -> None:
     """Load a CLIP state dict, its position embeddings resized (bicubic, antialiased) to the model's grid.
 
-    ``setting`` names the architecture, for messages.
+    ``setting`` names the architecture, for messages; ``file`` is what was read by the name ``path``, if anything was.
     """
-    state = convert_state_dict(model, load_tensors(path))
+    state = convert_state_dict(model, load_tensors(path, file))
     # Keys that scripted or older checkpoints carry beside the weights.
     for extra in ("input_resolution", "context_length", "vocab_size"):
         state.pop(extra, None)
@@ -57,9 +60,11 @@ def load_weights(model: Model, path: Path, setting: str = "encoder.model") -> No
         ) from error
 
 
-def load_linear(path: Path, widths: Sequence[int], embed_dim: int) -> nn.ModuleList:
+def load_linear(
+    path: Path, widths: Sequence[int], embed_dim: int, file: BytesIO | None = None
+) -> nn.ModuleList:
     """The linear layers of an APRIL-GAN checkpoint (``fc.i.weight``, ``fc.i.bias``), one a chosen block."""
-    state = load_tensors(path)
+    state = load_tensors(path, file)
     count = sum(name.endswith(".weight") for name in state)
     if count != len(widths):
         raise NandError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -78,20 +79,20 @@ def build_convolutional(config: Mapping[str, Any], files: Mapping[str, WeightFil
     """The encoder of a config with a ``network``, its weights loaded; the text tower is the embedded model's."""
     vision = config["vision_cfg"]
     visual = ConvTower(vision["network"], vision["stages"], vision["stride"])
-    load_network(visual, files["pretrained"].located())
+    load_network(visual, files["pretrained"].located(), files["pretrained"].read())
     embedded = json.loads((EMBEDDED / "config.json").read_text(encoding="utf-8"))
     text = build_model(embedded, embedded["vision_cfg"]["image_size"])
-    load_weights(text, files["text"].located())
+    load_weights(text, files["text"].located(), file=files["text"].read())
     return ConvCLIP(visual, text)
 
 
-def load_network(visual: ConvTower, path: Path) -> None:
+def load_network(visual: ConvTower, path: Path, file: BytesIO | None = None) -> None:
     """Load a published state dict, whose entries are timm's under other names, in timm's order.
 
     Raises:
         NandError: another number of entries, or another shape among them.
     """
-    given = list(load_tensors(path).values())
+    given = list(load_tensors(path, file).values())
     wanted = {**_prefixed("stem.", visual.stem), **_prefixed("blocks.", visual.blocks)}
     fits = len(given) >= len(wanted) and all(
         one.shape == other.shape for one, other in zip(given, wanted.values(), strict=False)

@@ -7,10 +7,13 @@ of the texts (APRIL-GAN, arXiv 2305.17382). Named models, JSON configs and the e
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
-from typing import Self, cast
+from types import MappingProxyType
+from typing import Any, Self, cast
 
 import open_clip
 import torch
@@ -25,6 +28,7 @@ from nand_core.vlm.build import Model, build_model, load_linear, load_weights
 from nand_core.vlm.convnet import build_convolutional
 from nand_core.vlm.device import pick_device
 from nand_core.vlm.features import ImageFeatures
+from nand_core.vlm.files import WeightFile
 from nand_core.vlm.heads import load_heads
 from nand_core.vlm.pixels import standardised
 from nand_core.vlm.settings import EncoderSettings
@@ -155,19 +159,22 @@ class VLM:
         return unknown_words(self._tokenizer, text)
 
 
-def load_vlm(settings: EncoderSettings) -> VLM:
+def load_vlm(settings: EncoderSettings, digests: Mapping[str, str] = MappingProxyType({})) -> VLM:
     """Build the encoder from its files.
+
+    Args:
+        digests: what :func:`nand_core.vlm.sources.encoder_digest` gave: the files are those still.
 
     Raises:
         NandError: a file is missing, has another sha256, is no plain weights file, or does not fit the model;
             or the device is not there.
     """
     device = pick_device(settings.device)
-    files = {file.key: file for file in weight_files(settings, download=True)}
+    found = weight_files(settings, download=True)
+    files = {file.key: replace(file, hashed=digests.get(file.key)) for file in found}
     for file in files.values():
-        if file.sha256 or not file.present:
-            file.digest()
-    config = model_config(settings)
+        file.located()
+    config = model_config(settings, files.get("config"))
     size = settings.image_size or config["vision_cfg"]["image_size"]
     preprocess = config.get("preprocess_cfg") or {}
     convolutional = "network" in config["vision_cfg"]
@@ -178,16 +185,14 @@ def load_vlm(settings: EncoderSettings) -> VLM:
         raise NandError(f"encoder.layers: {layers[-1]} asked for, {settings.model} has {len(widths)} blocks")
     linear = None
     if convolutional:
-        linear = load_heads(files["linear_layers"].located(), [widths[i - 1] for i in layers], config["embed_dim"])
+        linear = load_heads(*_linear(files, widths, layers, config))
     else:
-        load_weights(model, files["pretrained"].located())
+        load_weights(model, files["pretrained"].located(), file=files["pretrained"].read())
     if linear is None and "linear_layers" in files:
-        linear = load_linear(
-            files["linear_layers"].located(), [widths[i - 1] for i in layers], config["embed_dim"]
-        )
+        linear = load_linear(*_linear(files, widths, layers, config))
     return VLM(
         model,
-        load_tokenizer(settings),
+        load_tokenizer(settings, files.values()),
         linear,
         image_size=size,
         layers=layers,
@@ -200,6 +205,14 @@ def load_vlm(settings: EncoderSettings) -> VLM:
         dtype=_dtype(settings.precision, device),
         batch_size=settings.batch_size,
     )
+
+
+def _linear(
+    files: Mapping[str, WeightFile], widths: Sequence[int], layers: Sequence[int], config: Mapping[str, Any]
+) -> tuple[Path, list[int], int, BytesIO]:
+    """What loads the linear layers or heads of an encoder."""
+    file = files["linear_layers"]
+    return file.located(), [widths[layer - 1] for layer in layers], config["embed_dim"], file.read()
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:

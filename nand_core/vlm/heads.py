@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -69,16 +70,19 @@ class Committee(nn.Module):
         return torch.stack([F.normalize(member(seen), dim=-1) for member in self.members]).mean(dim=0)
 
 
-def load_heads(path: Path, widths: Sequence[int], embed_dim: int) -> nn.ModuleList:
+def load_heads(
+    path: Path, widths: Sequence[int], embed_dim: int, file: BytesIO | None = None
+) -> nn.ModuleList:
     """One committee a layer from safetensors, as :func:`stored` named their tensors.
 
     Args:
         widths: C of the layers.
+        file: its bytes, where they are read already.
 
     Raises:
         NandError: the file holds heads of another encoder, or none.
     """
-    state = load_tensors(path)
+    state = load_tensors(path, file)
     committees = nn.ModuleList()
     for number, width in enumerate(widths):
         seen = [len(value) for name, value in state.items() if re.fullmatch(rf"{number}\.members\.\d+\.centre", name)]

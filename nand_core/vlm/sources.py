@@ -15,8 +15,10 @@ from nand_core.vlm.files import WeightFile
 from nand_core.vlm.settings import EMBEDDED, HEADS, IMAGENET, SHIPPED, EncoderSettings, FileKey
 
 
-def model_config(settings: EncoderSettings) -> dict[str, Any]:
+def model_config(settings: EncoderSettings, file: WeightFile | None = None) -> dict[str, Any]:
     """The open_clip config of the model, with ``preprocess_cfg`` where the config or the tag has one.
+
+    Of ``file``, if it is given: that is read as it was hashed.
 
     Raises:
         NandError: no such model or config file, or the file is no open_clip config.
@@ -33,8 +35,9 @@ def model_config(settings: EncoderSettings) -> dict[str, Any]:
             )
         tag = open_clip.get_pretrained_cfg(settings.model, settings.pretrained or "")
         return config | {"preprocess_cfg": {key: tag[key] for key in ("mean", "std") if tag.get(key)}}
+    data = file.read().getvalue() if file else None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_bytes() if data is None else data)
     except FileNotFoundError:
         raise NandError(f"encoder.model: no config file {path}") from None
     except (ValueError, RecursionError) as error:

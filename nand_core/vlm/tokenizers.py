@@ -12,6 +12,8 @@ from nand_core.vlm.words import WordTokenizer, split_words
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nand_core.vlm.files import WeightFile
+
     Tokenizer = Callable[[list[str]], Tensor]
 
 _SAY_NOTHING = frozenset(
@@ -20,16 +22,16 @@ _SAY_NOTHING = frozenset(
 )
 
 
-def load_tokenizer(settings: EncoderSettings) -> Tokenizer:
-    """Texts -> token ids, int64 (n, context length).
+def load_tokenizer(settings: EncoderSettings, files: Iterable[WeightFile] = ()) -> Tokenizer:
+    """Texts -> token ids, int64 (n, context length). Of ``files``, if they are given, each as it was hashed.
 
     Raises:
         NandError: the vocabulary is missing, or there is no such model.
     """
     length = model_config(settings)["text_cfg"].get("context_length", 77)
-    for file in weight_files(settings):
+    for file in files or weight_files(settings):
         if file.key == "vocabulary" and file.path is not None:
-            return WordTokenizer.load(file.path, length)
+            return WordTokenizer.load(file.path, length, file.read() if file.present else None)
     import open_clip
 
     tokenizer: Tokenizer

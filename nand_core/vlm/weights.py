@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from nand_core.errors import NandError
@@ -14,23 +15,24 @@ from nand_core.errors import NandError
 CONTAINERS = ("state_dict", "trainable_linearlayer")
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
+def load_tensors(path: Path, file: BytesIO | None = None) -> dict[str, Tensor]:
     """Read a state dict (.safetensors, or .pt/.pth/.bin through torch's weights-only reader) as float32 on CPU.
 
     A dict nested under ``state_dict`` or ``trainable_linearlayer`` is unwrapped; integer tensors stay as they are.
+    Of ``file``, if it is given, which was read by that name.
 
     Raises:
         NandError: the file is missing, is no weights file, or holds anything else than tensors.
     """
     path = Path(path)
-    if not path.is_file():
+    if not (file or path.is_file()):
         raise NandError(f"{path}: no such weights file")
     loaded: Any
     try:
         if path.suffix == ".safetensors":
-            loaded = load_file(path)
+            loaded = load(file.getvalue()) if file else load_file(path)
         else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(file or path, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no weights the readers fail in many ways
         reason = str(error).strip().split("\n")[0][:120]
         raise NandError(

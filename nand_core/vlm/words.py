@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,14 +52,15 @@ class WordTokenizer:
         self._ids = {word: i + 2 for i, word in enumerate(self.vocabulary)}
 
     @classmethod
-    def load(cls, path: Path, context_length: int) -> WordTokenizer:
-        """From a text file with one stem a line.
+    def load(cls, path: Path, context_length: int, file: BytesIO | None = None) -> WordTokenizer:
+        """From a text file with one stem a line; of ``file``, if it is given, which was read by that name.
 
         Raises:
             NandError: there is no such file, or it is empty.
         """
         path = Path(path)
-        words = path.read_text(encoding="utf-8").split() if path.is_file() else []
+        data = file.getvalue() if file else path.read_bytes() if path.is_file() else b""
+        words = data.decode("utf-8").split()
         if not words:
             raise NandError(f"{path}: no vocabulary; the file needs one word stem a line")
         return cls(words, context_length)

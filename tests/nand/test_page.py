@@ -26,6 +26,7 @@ from nand.page.shell import templates
 from nand.page.snapshot import digest_now
 from nand.page.views import histograms, question, said, shown, times
 from nand.project.change import Effect, Stopped
+from nand_core.artifacts.store import sha256_file
 from nand_core.effect import changes
 from nand_core.errors import NandError
 from nand_core.operating import EFFECT_COLUMNS
@@ -227,11 +228,15 @@ def test_a_sent_image_is_kept_by_content_and_the_oldest_go(tmp_path, monkeypatch
 def test_a_small_picture_is_made_once(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png(600))
-    data = picture(path, "ab" * 32, "small", tmp_path / "made")
+    sha256, folder = sha256_file(path), tmp_path / "made"
+    with pytest.raises(NandError, match=r"a\.png: has changed since"):
+        picture(path, "ab" * 32, "small", folder)
+    assert not folder.exists(), "no picture of another image is kept under this content"
+    data = picture(path, sha256, "small", folder)
     with Image.open(io.BytesIO(data)) as image:
         assert (image.format, image.size) == ("WEBP", (256, 256))
     path.unlink()
-    assert picture(path, "ab" * 32, "small", tmp_path / "made") == data
+    assert picture(path, sha256, "small", folder) == data
 
 
 def test_an_overlay_hides_nothing_where_nothing_is_seen():

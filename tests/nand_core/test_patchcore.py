@@ -119,7 +119,7 @@ def test_a_crop_is_pasted_where_it_was_cut():
 @pytest.mark.parametrize("variant", ["published", "anomalib"])
 @pytest.mark.parametrize("crop", [None, 224])
 def test_an_anomaly_stands_at_its_place_in_the_whole_image(monkeypatch, variant, crop):
-    monkeypatch.setattr("nand_core.detectors.backbones.build_backbone", lambda settings: Stem())
+    monkeypatch.setattr("nand_core.detectors.backbones.build_backbone", lambda *_: Stem())
     found = detector(variant=variant, backbone="timm:stem.mean", crop=crop, dimensions=6)
     found.fit([Batch([striped(), striped()], ["a", "b"])])
     maps = found.maps(Batch([striped(), striped((40, 20, 48, 28))], ["c", "d"]))

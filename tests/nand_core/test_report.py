@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from nand_core.artifacts.store import sha256_file
 from nand_core.errors import NandError
 from nand_core.protocol import aggregate, evaluate_group, score_rows, share
 from nand_core.report import ReportInputs, render_report, write_report
@@ -43,7 +44,8 @@ def make_run(root: Path) -> ReportInputs:
                 if mask:
                     save(root / "data" / mask, np.pad(np.full((6, 6), 255, np.uint8), ((4, 6), (6, 12))))
                 group = "" if kind == "good" else kind
-                rows.append((name, kind, group, "test", path, mask, "", "", 24, 16))
+                digests = [sha256_file(root / "data" / one) if one else "" for one in (path, mask)]
+                rows.append((name, kind, group, "test", path, mask, *digests, 24, 16))
     columns = ["class", "type", "group", "split", "path", "mask", "sha256", "mask_sha256", "width", "height"]
     manifest = pd.DataFrame(rows, columns=columns)
     for detector in DETECTORS:

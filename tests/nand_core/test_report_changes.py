@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from PIL import Image
 from test_report import Page, save, save_maps
 
+from nand_core.artifacts.store import sha256_file
+from nand_core.datasets.images import read_image
 from nand_core.decision import Claim, Claimed, final_maps
 from nand_core.errors import NandError
 from nand_core.operating import EFFECT_COLUMNS, effect_table
@@ -198,17 +201,18 @@ def maps(tmp_path) -> dict[str, np.ndarray]:
 
 
 def drawn(folder: Path, ids: list[str], quality: int = 90, rule: Rule | None = None) -> dict[str, bytes]:
-    images = [(path, folder / "data" / path) for path in ids]
-    files = {name: folder / f"{name}.npz" for name in ("one", "two")}
-    claims, rule = [Claimed(suppression="one", rivals=("two",)), Claimed(suppression="two")], rule or Rule(level=0.5)
-    return dict(draw_strips(images, folder / "base.npz", claims, files, rule, longest=32, quality=quality))
+    images = {path: partial(read_image, folder / "data" / path) for path in ids}
+    base, one, two = (sha256_file(folder / f"{name}.npz") for name in ("base", "one", "two"))
+    files = {base: folder / "base.npz", one: folder / "one.npz", two: folder / "two.npz"}
+    claims, rule = [Claimed(suppression=one, rivals=(two,)), Claimed(suppression=two)], rule or Rule(level=0.5)
+    return dict(draw_strips(images, base, claims, files, rule, longest=32, quality=quality))
 
 
 @pytest.mark.parametrize("rule", [Rule(level=0.5), Rule(level=None), Rule(alpha=0.3, level=0.7), Rule(regions=None)])
 def test_a_strip_shows_what_the_scores_were_computed_with(tmp_path, maps, rule):
     ids = maps["ids"].tolist()
     found = drawn(tmp_path, ids[::-1], rule=rule)
-    assert list(found) == [strip_name(path) for path in ids[::-1]]
+    assert list(found) == [strip_name(path) for path in ids]
     seen = 1 - (1 - maps["one"]) * (1 - maps["two"])
     one, two = (torch.from_numpy(maps[name]) for name in ("one", "two"))
     final = final_maps(torch.from_numpy(maps["base"]), [Claim(one, (two,)), Claim(two)], rule).numpy()

@@ -164,7 +164,7 @@ def test_without_variance_it_is_the_distance_to_the_mean(value):
 
 @pytest.mark.parametrize("crop", [None, 224])
 def test_an_anomaly_stands_at_its_place_in_the_whole_image(monkeypatch, crop):
-    monkeypatch.setattr("nand_core.detectors.backbones.build_backbone", lambda settings: Stem())
+    monkeypatch.setattr("nand_core.detectors.backbones.build_backbone", lambda *_: Stem())
     found = detector(backbone="timm:stem.mean", crop=crop)
     assert found.needs == frozenset()
     found.fit([Batch([striped(), striped()], ["a", "b"])])
@@ -185,7 +185,7 @@ def test_no_good_images(vlm):
 def test_features_that_are_not_finite(monkeypatch):
     broken = Stem()
     broken.layer3 = torch.nn.Sequential(torch.nn.AvgPool2d(2), torch.nn.Threshold(torch.inf, torch.nan))
-    monkeypatch.setattr("nand_core.detectors.backbones.build_backbone", lambda settings: broken)
+    monkeypatch.setattr("nand_core.detectors.backbones.build_backbone", lambda *_: broken)
     with pytest.raises(NandError, match="class 'bottle' are not finite"):
         detector(backbone="timm:stem.mean").fit([Batch([striped()])])
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from nand_core.artifacts.store import Record, Store
+from nand_core.artifacts.store import Record, Store, sha256_file
 from nand_core.asked import Asked, answer
 from nand_core.config import Params
 from nand_core.errors import NandError
@@ -45,7 +45,7 @@ def picture(work: Work, size: int) -> PicturesSpec:
     name = f"good{size}.png"
     if size:
         Image.effect_noise((size, size), 40).save(work.root / name)
-    images = {"images": ("0" * 64,), "paths": (name,)} if size else {}
+    images = {"images": (sha256_file(work.root / name),), "paths": (name,)} if size else {}
     return PicturesSpec(**images, seed=1, first=0, count=12, encoder=encoder_key(work.params.encoder))
 
 

@@ -18,7 +18,7 @@ from prefect.results import ResultRecord, ResultRecordMetadata, ResultStore
 from prefect.serializers import PickleSerializer
 
 from flows.inputs import STAGES
-from nand_core.artifacts.store import Record, Store
+from nand_core.artifacts.store import Record, Store, sha256_file
 from nand_core.decision import Claimed
 from nand_core.protocol import EvaluationSettings
 from nand_core.settings import ExampleSettings, Rule
@@ -253,6 +253,6 @@ def test_bits_are_part_of_a_key_where_there_are_some():
 
 def test_a_shards_images_are_read_by_its_bits(tmp_path):
     Image.fromarray(np.full((4, 4), 2851, np.uint16)).save(tmp_path / "a.png")
-    shard = Shard(ids=("a.png",), images=("b",), bits=12)
+    shard = Shard(ids=("a.png",), images=(sha256_file(tmp_path / "a.png"),), bits=12)
     (picture,) = ShardBatch(shard, SimpleNamespace(root=tmp_path)).images()
     assert picture.getpixel((0, 0)) == (178, 178, 178)

@@ -12,7 +12,7 @@ from PIL import Image
 import flows.changes
 from flows.changes import write_page
 from nand_core.artifacts.maps import write_maps
-from nand_core.artifacts.store import Record, Store
+from nand_core.artifacts.store import Record, Store, sha256_file
 from nand_core.decision import Claimed
 from nand_core.errors import NandError
 from nand_core.report.strips import strip_name, write_archive
@@ -37,11 +37,13 @@ def spec(folder: Path) -> StripsSpec:
         Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(folder / "data" / path)
     for name in ("base", "a", "b"):
         write_maps(folder / f"{name}.npz", IDS, [rng.random((2, 16, 16), dtype=np.float32)], size=16)
+    files = {sha256_file(path): path for path in (folder / f"{name}.npz" for name in ("base", "a", "b"))}
+    base, one, two = files
     return StripsSpec(
-        images=tuple((path, f"digest of {path}") for path in IDS),
-        base="0",
-        claims=(Claimed(suppression="1", rivals=("2",)), Claimed(suppression="2")),
-        files={"0": folder / "base.npz", "1": folder / "a.npz", "2": folder / "b.npz"},
+        images=tuple((path, sha256_file(folder / "data" / path)) for path in IDS),
+        base=base,
+        claims=(Claimed(suppression=one, rivals=(two,)), Claimed(suppression=two)),
+        files=files,
         rule=Rule(level=0.4),
         panel=32,
         quality=80,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import errno
+import fcntl
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from nand_core.errors import NandError
 from tasks.locks import FlockManager
 
 HOLD = """
@@ -133,3 +137,16 @@ def test_a_pickled_manager_holds_nothing_of_its_own(locks):
     sent = there.recv()
     assert sent.is_locked("key") and not sent.is_lock_holder("key", "a")
     assert not sent.acquire_lock("key", "b", acquire_timeout=0)
+
+
+def test_a_lock_that_the_system_refuses_is_one_line_and_leaves_no_file_open(locks, monkeypatch):
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", refused)
+        with pytest.raises(NandError, match="No locks available"):
+            locks.acquire_lock("key", "me", acquire_timeout=0)
+    assert os.listdir("/proc/self/fd") == before
+    assert locks.acquire_lock("key", "me", acquire_timeout=0)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nand_core.artifacts.maps import write_maps
-from nand_core.artifacts.store import Record, Store
+from nand_core.artifacts.store import Record, Store, sha256_file
 from nand_core.decision import Claimed
 from nand_core.errors import NandError
 from nand_core.normality import suppress
@@ -28,10 +28,16 @@ IDS = [f"carpet/test/{kind}/{i}.png" for kind in ("good", "thread") for i in ran
 def scored(base: Path, order: Sequence[Path], rule: Rule) -> np.ndarray:
     """Before and after what lies in ``order`` is claimed; each has the one after it as a rival."""
     rivals = dict(zip(sorted(order), sorted(order)[1:], strict=False))
+    named = {path: sha256_file(path) for path in order}
     claims = [
-        Claimed(suppression=path.name, rivals=(rivals[path].name,) if path in rivals else ()) for path in order
+        Claimed(suppression=named[path], rivals=(named[rivals[path]],) if path in rivals else ()) for path in order
     ]
-    return map_scores(base, {path.name: path for path in order}, [claims], IDS, rule)
+    return map_scores(sha256_file(base), files_of(base, *order), [claims], IDS, rule)
+
+
+def files_of(*paths: Path) -> dict[str, Path]:
+    """By content."""
+    return {sha256_file(path): path for path in paths}
 
 
 def drawn(folder: Path, seed: int) -> tuple[Path, list[Path], np.ndarray, np.ndarray]:
@@ -82,9 +88,8 @@ def test_the_items_key_and_bytes_know_no_order(tmp_path):
         # As the flow does it: sorted by content.
         paths = sorted((found[i] for i in order), key=lambda path: path.name)
         spec = EffectSpec(
-            detector="a", rows=tuple(rows), added=("thread",), base="0",
-            claims=tuple(Claimed(suppression=path.name) for path in paths),
-            files={"0": base} | {path.name: path for path in paths},
+            detector="a", rows=tuple(rows), added=("thread",), base=sha256_file(base),
+            claims=tuple(Claimed(suppression=sha256_file(path)) for path in paths), files=files_of(base, *paths),
             rule=Rule(level=0.5), settings=EvaluationSettings(),
         )  # fmt: skip
         return spec.key(), normalities.fn(spec, work)["sha256"]
@@ -97,14 +102,15 @@ def test_texts_are_scored_together_as_each_is_alone(tmp_path):
     base, found, *_ = drawn(tmp_path, 4)
     work = Work.__new__(Work)
     work.store = Store(root=tmp_path / "store")
-    files, rule = {path.name: path for path in found}, Rule(alpha=0.5, level=7.0)
-    texts = {"": "c.npz", "hole": "a.npz", "thread": "b.npz"}
-    others = {name: tuple(sorted({"a.npz", "b.npz"} - {name})) for name in texts.values()}
+    files, rule = files_of(base, *found), Rule(alpha=0.5, level=7.0)
+    zero, a, b, c = files
+    texts = {"": c, "hole": a, "thread": b}
+    others = {name: tuple(sorted({a, b} - {name})) for name in texts.values()}
     claims = {text: Claimed(suppression=name, rivals=others[name]) for text, name in texts.items()}
-    spec = ScoreSpec(ids=tuple(IDS), base="0", claims=claims, files={"0": base, **files}, rule=rule)
+    spec = ScoreSpec(ids=tuple(IDS), base=zero, claims=claims, files=files, rule=rule)
     before, *after = np.load(work.store.path(Record(**scores.fn(spec, work))))
     for text, together in zip(texts, after, strict=True):
-        alone = map_scores(base, files, [[claims[text]]], IDS, rule)
+        alone = map_scores(zero, files, [[claims[text]]], IDS, rule)
         assert alone.tobytes() == np.stack([before, together]).tobytes()
 
 
