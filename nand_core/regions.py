@@ -41,7 +41,7 @@ def _grown(maps: Tensor, level: float) -> tuple[Tensor, Tensor]:
     """The same as torch's operators, for a few maps: every position takes the largest number of its region."""
     inside = maps > level
     mask, places = inside.float()[:, None], inside.flatten().nonzero()[:, 0]
-    own = torch.arange(1, maps.numel() + 1).where(inside.flatten(), 0)
+    each = torch.arange(1, maps.numel() + 1).where(inside.flatten(), 0)
 
     def step(numbers: Tensor, changes: Tensor) -> tuple[Tensor, Tensor]:
         around = numbers[1:].view(mask.shape).float()
@@ -50,9 +50,10 @@ def _grown(maps: Tensor, level: float) -> tuple[Tensor, Tensor]:
         # Whose number this was takes it too, and with it all that have that number: few steps are enough.
         handed = numbers.scatter_reduce(0, numbers[1:], around.flatten().long(), "amax")
         found = handed.index_select(0, handed.index_select(0, numbers))
-        return found, (found != numbers).any()
+        own = found[1:].view(mask.shape).float()
+        return found, (F.max_pool2d(own, 3, 1, 1) * mask != own).any()
 
-    start = torch.cat([own.new_zeros(1), own])
+    start = torch.cat([each.new_zeros(1), each])
     changed = torch.tensor(True)
     numbers, _ = while_loop(lambda _, changes: changes.clone(), step, (start, changed))  # type: ignore[no-untyped-call]
     return places, numbers[1:].index_select(0, places)
