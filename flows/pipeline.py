@@ -13,6 +13,7 @@ from flows.dataset import dataset
 from flows.demo_data import demo_data
 from flows.evaluate import evaluate
 from flows.examples import examples
+from flows.inputs import inputs
 from flows.prompts import prompts
 from flows.report import report
 from flows.runners import task_runner
@@ -25,6 +26,7 @@ from nand_core.config import load_params
 def pipeline(params: str = "params.yaml") -> None:
     """Every stage in order; items that nothing touched come from the cache."""
     settings = load_params(Path(params))
+    inputs(Path(params))
 
     def run(stage: Flow[..., Any], *arguments: str) -> None:
         name = " ".join([stage.name, *arguments])
