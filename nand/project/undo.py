@@ -108,7 +108,10 @@ def _is(path: Path, name: str) -> bool:
 
 def _cached(wanted: str) -> Iterator[Path]:
     """The files that any folder in DVC's cache has under the name ``wanted``."""
-    objects = dvc_objects()
+    try:
+        objects = dvc_objects()
+    except NandError:  # no cache, no file in it
+        return
     for listing in objects.glob("*/*.dir"):
         with suppress(ValueError):  # damaged: another listing may have it
             yield from (

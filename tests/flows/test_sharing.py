@@ -163,7 +163,7 @@ def test_an_experiment_redoes_what_its_setting_touches(pulled, published, server
     settings = [f"--set-param=suppression.{setting}" for setting in ("dilation=255", "competing=false")]
     said = succeeds(pulled.dvc("exp", "run", "--name", "blunt", *settings))
     assert {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")} == {
-        "suppression", "evaluate", "report",
+        "inputs", "suppression", "evaluate", "report",
     }  # fmt: skip
     counts = {name: row["executed"] for name, row in last_run(pulled.folder).items() if row["executed"]}
     assert set(counts) == {"suppression", "evaluate", "report"} and counts["suppression"] == 5
