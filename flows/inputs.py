@@ -37,8 +37,10 @@ Inputs = dict[str, dict[str, str]]
 """``code`` and ``files`` by name with their sha256, ``libraries`` with their versions."""
 
 
-def inputs(params_file: Path = Path("params.yaml")) -> None:
+def inputs(params_file: Path = Path("params.yaml")) -> dict[str, Inputs]:
     """Write ``artifacts/inputs/<stage>.json``, and take out what detectors that are no more have left.
+
+    Returns the inputs by stage.
 
     Raises
     ------
@@ -47,15 +49,16 @@ def inputs(params_file: Path = Path("params.yaml")) -> None:
     """
     params = load_params(params_file)
     with refusals(FOLDER):
-        found = {path_of(stage): one for stage, one in current_inputs(params).items()}
-        for path, one in found.items():
-            text = json.dumps(one, indent=1, sort_keys=True) + "\n"
+        found = _current(params)
+        for stage, one in found.items():
+            path, text = path_of(stage), json.dumps(one, indent=1, sort_keys=True) + "\n"
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 with replacing(path) as temporary:
                     temporary.write_text(text, encoding="utf-8")
-        _remove(set(FOLDER.rglob("*.json")) - set(found))
+        _remove(set(FOLDER.rglob("*.json")) - set(map(path_of, found)))
         _remove(path for path in (ARTIFACTS / BY_DETECTOR).glob("*") if path.name not in params.detectors)
         _forget({f"{BY_DETECTOR}@{name}" for name in params.detectors})
+    return found
 
 
 def path_of(stage: str) -> Path:
@@ -63,7 +66,7 @@ def path_of(stage: str) -> Path:
     return FOLDER / f"{stage.replace('@', '/')}.json"
 
 
-def current_inputs(params: Params) -> dict[str, Inputs]:
+def _current(params: Params) -> dict[str, Inputs]:
     """The inputs of every stage as they are now."""
     known = KnownFiles(KNOWN)
     found = {stage: _stage(params, stage, known) for stage in STAGES}

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.checkout import DVC_LOCK
-from flows.inputs import changed, current_inputs, inputs, path_of
+from flows.inputs import changed, inputs, path_of
 from nand.project.place import PARAMS
 from nand.project.run import dvc, dvc_objects, without_always
 from nand.project.stages import declared_stages
-from nand_core.config import load_params
 from nand_core.errors import NandError, nearest
 from nand_core.yaml12 import load
 
@@ -37,8 +36,7 @@ def reasons(stage: str | None = None) -> dict[str, list[str]]:
     short = {name.partition("@")[2]: name for name in declared if "@" in name}
     if stage is not None and stage not in declared and stage not in short:
         raise NandError(f"unknown stage {stage!r}{nearest(stage, [*declared, *short])}")
-    inputs()
-    now, status = current_inputs(load_params(PARAMS)), _status()
+    now, status = inputs(), _status()
     lock = _recorded()
     wanted = declared if stage is None else [short.get(stage, stage)]
     found = {name: list(_of(lock.get(name), status.get(name, []), now.get(name), path_of(name))) for name in wanted}
