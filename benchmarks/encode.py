@@ -1,8 +1,8 @@
 """``python -m benchmarks.encode``: images a second of NAND's own encoders, beside the bare forward of timm.
 
 In turn, batch by batch, on the CPU: what is seen of other work on the machine is seen by all. The bare forward is
-timm's ``features_only`` model of the same blocks with the same weights, on the same pixels; that its features are the
-encoder's is checked first.
+timm's ``features_only`` model of the same blocks with the same weights, on the same pixels, as it comes and with its
+channels last in memory; that its features are the encoder's is checked first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = "efficientnet_lite0", "embedded"
     lite, embedded = (load_vlm(EncoderSettings(model=name, device="cpu")) for name in names)
-    network = bare(lite)
+    network, last = bare(lite), bare(lite).to(memory_format=torch.channels_last)
     pixels = {
         vlm: torch.rand((arguments.batch, 3, side, side), generator=torch.Generator().manual_seed(0))
         for vlm, side in ((lite, lite.image_size), (embedded, embedded.image_size))
@@ -52,6 +52,7 @@ def main() -> None:
     torch.testing.assert_close(own[:, :24].mean(), network(pixels[lite])[1].mean(), rtol=1e-3, atol=1e-4)
     runs: dict[str, Callable[[], object]] = {
         "timm, bare": lambda: network(pixels[lite]),
+        "timm, bare, channels last": lambda: last(pixels[lite].to(memory_format=torch.channels_last)),
         "efficientnet_lite0": lambda: lite.encode_images(pixels[lite]),
         "embedded": lambda: embedded.encode_images(pixels[embedded]),
     }

@@ -26,7 +26,10 @@ class FolderLayout:
         if not self.classes:
             if "train" in names:
                 raise NandError(f"{root}: this is one class; set dataset.root to the folder above it")
-            raise NandError(f"{root}: no classes found; expected {root}/<class>/train/good/<image>.png")
+            raise NandError(
+                f"{root}: no classes found; expected {root}/<class>/train/good/<image>.png, or say in dataset.mapping"
+                " what lies where (docs/real_parts.md)"
+            )
         if others := sorted(set(names) - set(self.classes)):
             log.warning("%s: no classes (neither train nor test in them): %s", root, listed(others))
 

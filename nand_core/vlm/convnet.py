@@ -41,12 +41,13 @@ class ConvTower(nn.Module):
         self.stem = nn.Sequential(OrderedDict(conv=network.conv_stem, norm=network.bn1))
         self.blocks = network.blocks[: max(stages) + 1]
         self.stages, self.stride = tuple(stages), stride
+        self.to(memory_format=torch.channels_last)  # a fifth faster on a CPU
 
     def forward_intermediates(self, pixels: Tensor, **_: object) -> dict[str, Any]:
         """One "block" (N, C, h, w): the chosen ones' channels side by side, raw."""
         height, width = pixels.shape[-2:]
         grid = max(1, height // self.stride), max(1, width // self.stride)
-        found, x = [], self.stem(pixels)
+        found, x = [], self.stem(pixels.contiguous(memory_format=torch.channels_last))
         for number, block in enumerate(self.blocks):
             x = block(x)
             if number in self.stages:

@@ -35,6 +35,8 @@ from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config, weight_files
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 
+POOLED = 4
+"""Of a tower without a projection every n-th patch in both directions is averaged: all would cost half a forward."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -142,7 +144,8 @@ class VLM:
         whole = out.get("image_features")
         if whole is None:  # a tower without a projection of its own: what its patches say on average
             head = cast(nn.Module, self._pooling)  # such a tower comes with one
-            whole = F.normalize(head(blocks[-1].movedim(1, -1)), dim=-1).mean(dim=(1, 2))
+            said = head(blocks[-1].movedim(1, -1), every=POOLED)
+            whole = F.normalize(said, dim=-1).mean(dim=(1, 2))
         return ImageFeatures(blocks, F.normalize(whole.float(), dim=-1))
 
     @torch.no_grad()

@@ -18,14 +18,15 @@ from nand_core.vlm.weights import load_tensors
 HIDDEN = (384, 384)
 
 
-def surroundings(tokens: Tensor) -> Tensor:
+def surroundings(tokens: Tensor, every: int = 1) -> Tensor:
     """What a head can see of a patch: averages over its 3x3 and its 9x9 neighbourhood and over the whole image.
 
-    Zeros around the image count in the first alone, as in the detectors. (N, h, w, C) -> (N, h, w, 3 C), in that order.
+    Zeros around the image count, as in the detectors. Patch tokens (N, h, w, C) -> (N, h, w, 3 C), in that order; of
+    every n-th patch in both directions alone where ``every`` says n.
     """
     maps = tokens.movedim(-1, 1)
-    near, wide = F.avg_pool2d(maps, 3, 1, 1), F.avg_pool2d(maps, 9, 1, 4)
-    whole = maps.mean(dim=(2, 3), keepdim=True).expand_as(maps)
+    near, wide = F.avg_pool2d(maps, 3, every, 1), F.avg_pool2d(maps, 9, every, 4)
+    whole = maps.mean(dim=(2, 3), keepdim=True).expand_as(near)
     return torch.cat([near, wide, whole], dim=1).movedim(1, -1)
 
 
@@ -64,9 +65,9 @@ class Committee(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Patch tokens (N, h, w, C) -> (N, h, w, E)."""
-        seen = surroundings(tokens)
+    def forward(self, tokens: Tensor, every: int = 1) -> Tensor:
+        """Patch tokens (N, h, w, C) -> (N, h, w, E), of every n-th patch in both directions."""
+        seen = surroundings(tokens, every)
         return torch.stack([F.normalize(member(seen), dim=-1) for member in self.members]).mean(dim=0)
 
 

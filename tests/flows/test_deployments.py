@@ -81,7 +81,7 @@ class Served:
         return found[0]["data"]
 
 
-def wait_until(true, seconds: float = 240.0) -> None:
+def wait_until(true, seconds: float = 480.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "nothing happened"
