@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from prefect import flow
 
 from flows.features import HEADS
 from flows.run import Run
+from nand_core.artifacts.store import Record
 from nand_core.vlm.settings import AdaptSettings
-from tasks.adaptation import HeadsSpec, PicturesSpec, adapted_heads, drawn_patches
+from tasks.adaptation import CommitteeSpec, HeadsSpec, PicturesSpec, adapted_heads, drawn_patches, learned_heads
 from tasks.encoder import encoder_key
 
 _PICTURES, _PHOTOGRAPHS = 50, 8
@@ -34,21 +36,35 @@ def adaptation(params: str = "params.yaml") -> None:
         for name in sorted(manifest["class"].unique()):
             specs |= _pictures(name, good[good["class"] == name], settings, key, run.bits)
         patches = run.items(drawn_patches, specs, stage="drawn_patches")
-        heads = {
-            name: HeadsSpec(
-                class_name=name,
-                painted=tuple(record for (owner, _), record in patches.items() if owner == name),
-                scenes=tuple(record for (owner, _), record in patches.items() if not owner),
-                steps=settings.steps,
-                seed=settings.seed,
-                encoder=key,
-            )
-            for name in sorted(manifest["class"].unique())
+        names = sorted(manifest["class"].unique())
+        heads = run.items(
+            learned_heads, {one: spec for name in names for one, spec in _heads(name, patches, settings, key)}
+        )
+        committees = {
+            name: CommitteeSpec(members=tuple(record for (owner, _), record in heads.items() if owner == name))
+            for name in names
         }
-        records = run.items(adapted_heads, heads)
+        records = run.items(adapted_heads, committees)
     with run.writing():
         run.work.store.materialise({f"{name}.safetensors": record for name, record in records.items()}, HEADS)
     run.finish()
+
+
+def _heads(
+    name: str, patches: Mapping[tuple[str, int], Record], settings: AdaptSettings, key: dict[str, Any]
+) -> Iterator[tuple[tuple[str, int], HeadsSpec]]:
+    """One learns from the class's photographs and from the scenes, which show more of what a defect can be.
+
+    The other learns from its photographs alone, which it tells apart from defects best.
+    """
+    painted, scenes = (
+        tuple(record for (owner, _), record in patches.items() if owner == whose) for whose in (name, "")
+    )
+    for number, pictures in enumerate([(*painted, *scenes), painted] if painted else [scenes]):
+        yield (
+            (name, number),
+            HeadsSpec(class_name=name, pictures=pictures, steps=settings.steps, seed=settings.seed, encoder=key),
+        )
 
 
 def _pictures(

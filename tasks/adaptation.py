@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from PIL import Image
+from prefect.logging import get_logger
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from nand_core.adaptation.heads import HeadSettings, train_head
 from nand_core.adaptation.patches import Patches, kept_patches, to_tensors
@@ -18,12 +20,14 @@ from nand_core.artifacts.store import Record
 from nand_core.drawing.lexicon import lexicon
 from nand_core.drawing.photographs import painted, reduced
 from nand_core.drawing.scenes import Scene, scene
-from nand_core.vlm.heads import Committee, PatchHead, stored
+from nand_core.vlm.heads import stored
 from tasks.cache import Bits, Spec, item
 from tasks.encoder import shared_encoder
 from tasks.images import read_images
 from tasks.work import Work
 
+OFTEN = 10.0
+"""Seconds between two lines of the log."""
 _MOST = (40, 80)
 """Normal and defective patches kept of a picture at most: those of wide layers must fit into memory together."""
 
@@ -46,14 +50,19 @@ class PicturesSpec(Spec):
 
 
 class HeadsSpec(Spec):
-    """Heads for a class, learned from ``painted`` pictures and from ``scenes`` (what :func:`drawn_patches` gave)."""
+    """A head a layer for a class, learned from ``pictures`` (what :func:`drawn_patches` gave)."""
 
     class_name: str
-    painted: tuple[Record, ...]
-    scenes: tuple[Record, ...]
+    pictures: tuple[Record, ...]
     steps: int
     seed: int
     encoder: dict[str, Any]
+
+
+class CommitteeSpec(Spec):
+    """Heads (what :func:`learned_heads` gave) that decide together."""
+
+    members: tuple[Record, ...]
 
 
 @item
@@ -77,27 +86,49 @@ def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
 
 
 @item
-def adapted_heads(spec: HeadsSpec, work: Work) -> Record:
-    """A committee a layer (``nand_core.vlm.heads``), as safetensors.
-
-    One member learns from the class's photographs alone, which it tells apart from defects best; the other from
-    drawn scenes as well, which show more of what a defect can be.
-    """
+def learned_heads(spec: HeadsSpec, work: Work) -> Record:
+    """The tensors of a head a layer, as safetensors: ``<number of the layer>.<name>``."""
     vlm = shared_encoder(work, spec.encoder)
-    sets = [(*spec.painted, *spec.scenes), spec.painted] if spec.painted else [spec.scenes]
     settings = HeadSettings(seed=spec.seed, steps=spec.steps)
+    found: dict[str, torch.Tensor] = {}
     with _ONE_THREAD:
         targets = text_targets(vlm, lexicon(), [spec.class_name.replace("_", " ")])
-
-        def member(records: Sequence[Record], number: int) -> PatchHead:
-            return train_head(_layer(records, work, number), targets, vlm.logit_scale, settings)
-
-        committees = [
-            Committee([member(records, number) for records in sets]) for number in range(len(vlm.layers))
-        ]
-        with work.store.writing("safetensors") as put:
-            save_file(stored(committees), put.path)
+        for number in range(len(vlm.layers)):
+            told = _Told(spec, number, len(vlm.layers))
+            head = train_head(_layer(spec.pictures, work, number), targets, vlm.logit_scale, settings, told)
+            found |= {f"{number}.{name}": value for name, value in head.state_dict().items()}
+    with work.store.writing("safetensors") as put:
+        save_file(found, put.path)
     return put.record
+
+
+@item
+def adapted_heads(spec: CommitteeSpec, work: Work) -> Record:
+    """A committee a layer (``nand_core.vlm.heads``), as safetensors."""
+    members = [load_file(work.store.path(record)) for record in spec.members]
+    layers = sorted({int(name.partition(".")[0]) for name in members[0]})
+    named = [[_below(f"{number}.", member) for member in members] for number in layers]
+    with work.store.writing("safetensors") as put:
+        save_file(stored(named), put.path)
+    return put.record
+
+
+class _Told:
+    """A line of the log every ten seconds: learning takes minutes."""
+
+    def __init__(self, spec: HeadsSpec, number: int, layers: int) -> None:
+        layer = f", layer {number + 1} of {layers}" if layers > 1 else ""
+        self._what, self._steps = f"heads for {spec.class_name}{layer}", spec.steps
+        self._last = time.monotonic()
+
+    def __call__(self, step: int, loss: float) -> None:
+        if time.monotonic() - self._last > OFTEN:
+            self._last = time.monotonic()
+            get_logger(__name__).info("%s: step %d of %d", self._what, step, self._steps)
+
+
+def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _layer(records: Sequence[Record], work: Work, number: int) -> Patches:

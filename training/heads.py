@@ -33,7 +33,7 @@ from nand_core.errors import NandError
 from nand_core.vlm import package
 from nand_core.vlm.convnet import ConvTower, load_network
 from nand_core.vlm.encoder import load_vlm
-from nand_core.vlm.heads import Committee, stored
+from nand_core.vlm.heads import stored
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config
 from training.checkpoint import write_atomically
@@ -116,7 +116,7 @@ def run(settings: RunSettings) -> None:
     losses = frame.groupby((frame["step"] - 1) // 50 * 50 + 50)["loss"].mean().reset_index()
     export, log = Path(settings.export), Path(settings.log)
     log.mkdir(parents=True, exist_ok=True)
-    write_atomically(export / "head.safetensors", lambda path: save_file(stored([Committee([head])]), path))
+    write_atomically(export / "head.safetensors", lambda path: save_file(stored([[head.state_dict()]]), path))
     losses.round(4).to_csv(log / "losses.csv", index=False)
     pd.DataFrame([figures(head, unseen, targets)]).round(4).to_csv(log / "validation.csv", index=False)
     digest = hashlib.sha256((export / "head.safetensors").read_bytes()).hexdigest()

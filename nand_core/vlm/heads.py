@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -71,9 +71,7 @@ class Committee(nn.Module):
         return torch.stack([F.normalize(member(seen), dim=-1) for member in self.members]).mean(dim=0)
 
 
-def load_heads(
-    path: Path, widths: Sequence[int], embed_dim: int, file: BytesIO | None = None
-) -> nn.ModuleList:
+def load_heads(path: Path, widths: Sequence[int], embed_dim: int, file: BytesIO | None = None) -> nn.ModuleList:
     """One committee a layer from safetensors, as :func:`stored` named their tensors.
 
     Args:
@@ -97,6 +95,14 @@ def load_heads(
     return committees.eval().requires_grad_(False)
 
 
-def stored(committees: Sequence[Committee]) -> dict[str, Tensor]:
-    """The tensors of one committee a layer, float16: half of the bytes for differences that no score shows."""
-    return {name: value.half().contiguous() for name, value in nn.ModuleList(committees).state_dict().items()}
+def stored(layers: Sequence[Sequence[Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """The tensors of one committee a layer, from those of its members.
+
+    float16: half of the bytes for differences that no score shows.
+    """
+    return {
+        f"{number}.members.{place}.{name}": value.half().contiguous()
+        for number, members in enumerate(layers)
+        for place, member in enumerate(members)
+        for name, value in member.items()
+    }

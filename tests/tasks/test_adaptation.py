@@ -18,7 +18,14 @@ from nand_core.errors import NandError
 from nand_core.settings import SuppressionSettings
 from nand_core.vlm.encoder import load_vlm
 from nand_core.vlm.settings import EncoderSettings
-from tasks.adaptation import HeadsSpec, PicturesSpec, adapted_heads, drawn_patches
+from tasks.adaptation import (
+    CommitteeSpec,
+    HeadsSpec,
+    PicturesSpec,
+    adapted_heads,
+    drawn_patches,
+    learned_heads,
+)
 from tasks.encoder import encoder_key, shared_encoder
 from tasks.work import Work
 
@@ -53,9 +60,12 @@ def picture(work: Work, size: int) -> PicturesSpec:
 def heads(work) -> Path:
     painted = tuple(Record.model_validate(drawn_patches.fn(picture(work, size), work)) for size in (64, 4000))
     scenes = (Record.model_validate(drawn_patches.fn(picture(work, 0), work)),)
-    spec = HeadsSpec(class_name="metal_nut", painted=painted, scenes=scenes, steps=30, seed=0,
-                     encoder=encoder_key(work.params.encoder))  # fmt: skip
-    return work.store.path(Record.model_validate(adapted_heads.fn(spec, work)))
+    members = [
+        HeadsSpec(class_name="metal_nut", pictures=one, steps=30, seed=0, encoder=encoder_key(work.params.encoder))
+        for one in ((*painted, *scenes), painted)
+    ]
+    learned = tuple(Record.model_validate(learned_heads.fn(spec, work)) for spec in members)
+    return work.store.path(Record.model_validate(adapted_heads.fn(CommitteeSpec(members=learned), work)))
 
 
 def test_without_them_the_encoder_cannot_be_asked(work):
