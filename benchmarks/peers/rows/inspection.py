@@ -9,18 +9,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.peers import line
+from benchmarks.peers import clip, line
 from benchmarks.peers.pairs import Pair, Size
 from flows.inbox.judge import Batch, Verdict
 from nand_core.detectors.settings import AprilGanSettings, PatchCoreSettings
-from nand_core.vlm.encoder import load_vlm
+from nand_core.vlm.encoder import VLM, load_vlm
 from nand_core.vlm.settings import EncoderSettings
 
 
 def pairs(size: Size) -> Iterator[Pair]:
-    """By two detectors, the embedded encoder, one text with two that compete."""
-    vlm = load_vlm(EncoderSettings(device="cpu"))
-    good, shown = line.photographs("good", size.of(20, 3)), line.photographs("thread", size.of(20, 2))
+    """By two detectors and two encoders, with one text and two that compete."""
+    yield from judged(load_vlm(EncoderSettings(device="cpu")), "embedded encoder", size)
+    if not size.quick:
+        yield from judged(clip.encoder(clip.config("ViT-B-16"), 336), "ViT-B-16 at 336", size)
+
+
+def judged(vlm: VLM, encoder: str, size: Size) -> Iterator[Pair]:
+    """By two detectors."""
+    good, shown = line.photographs("good", size.of(8, 3)), line.photographs("thread", size.of(8, 2))
     pixels = torch.stack([vlm.preprocess(image) for image in shown])
     for settings in (AprilGanSettings(), PatchCoreSettings(device="cpu")):
         judge = line.judge(settings, vlm, good)
@@ -42,5 +48,5 @@ def pairs(size: Size) -> Iterator[Pair]:
             assert abs(verdict.score_after - score) <= 1e-4 * score, f"{verdict.score_after} alone, {score} in a batch"
             return "embeddings, and the score that a batch gives, to 1e-4"
 
-        name = f"inspect one image, {settings.kind}, embedded encoder"
+        name = f"inspect one image, {settings.kind}, {encoder}"
         yield Pair(name, "one bare forward", ours, bare, check, aim=1.3)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from anomalib.models.image.winclip import torch_model
 from torch import Tensor
 
@@ -64,18 +65,30 @@ def pairs(size: Size) -> Iterator[Pair]:
         def run() -> Tensor:
             features: WindowFeatures = encode_windows(vlm, pixels, theirs.scales)
             grids = detector.grids(features)[1]
-            return torch.nn.functional.interpolate(grids[:, None], size=(SIDE, SIDE), mode="bilinear")[:, 0]
+            return F.interpolate(grids[:, None], size=(SIDE, SIDE), mode="bilinear")[:, 0]
 
         return run
 
     def peer() -> Tensor:
         return theirs(pixels).anomaly_map
 
+    @torch.no_grad()
     def bare() -> None:
-        with torch.no_grad():
-            model.visual(pixels)
+        model.visual(pixels)
+
+    grid = model.visual.grid_size[0]
+    tokens = 1 + grid**2 + sum((grid + 1 - scale) ** 2 * (1 + scale**2) for scale in theirs.scales)
+    hidden = torch.randn(tokens, model.visual.conv1.out_channels, generator=torch.Generator().manual_seed(1))
+
+    @torch.no_grad()
+    def products() -> None:
+        for block in model.visual.transformer.resblocks:
+            F.linear(hidden, block.attn.in_proj_weight, block.attn.in_proj_bias)
+            block.attn.out_proj(hidden)
+            block.mlp.c_proj(block.mlp.c_fc(hidden))
 
     full = ours(torch.float32)
     yield Pair(f"WinCLIP-0, {NAME}, one image", "anomalib's, windows mended", full, peer, close(1e-4), aim=0.33)
     yield Pair("WinCLIP-0 in bf16", "anomalib's in fp32", ours(torch.bfloat16), peer, close(1e-2), aim=0.33)
-    yield Pair("WinCLIP-0", "one bare forward", full, bare, lambda one, other: "")
+    yield Pair("WinCLIP-0", f"the matrix products of its {tokens} tokens", full, products, lambda *_: "a bound")
+    yield Pair("WinCLIP-0", f"one bare forward, {1 + grid**2} tokens", full, bare, lambda *_: "not the same")
