@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="NAME", help=", ".join(ROWS))
     parser.add_argument("--quick", action="store_true", help="small data: it works, the figures say nothing")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of the timed rounds of a pair, about")
+    parser.add_argument("--seconds", type=float, default=Size.seconds, help="of the timed rounds of a pair, about")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(arguments)
     size = Size(given.quick, given.seconds, given.threads)

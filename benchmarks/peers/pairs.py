@@ -22,7 +22,7 @@ class Size:
     """
 
     quick: bool = False
-    seconds: float = 20.0
+    seconds: float = 8.0
     threads: int = 2
 
     def of(self, full: int, quick: int) -> int:
