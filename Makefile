@@ -1,12 +1,13 @@
 # make setup   .venv with the command nand      make demo   the whole pipeline on the generated data set
 # make test    everything that CI runs       make lint   style, floors (which package may import which), types
+# make bench   NAND beside its peers, about 10 minutes: benchmarks/peers.md
 # make rehearsal   the paper's setting (profiles/mvtec_ad.yaml) on a drawn miniature with small random models
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo rehearsal test lint clean
+.PHONY: setup demo bench rehearsal test lint clean
 
 setup: $(STAMP)
 
@@ -21,6 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/nand repro
+
+bench: setup
+	$(BIN)/python -m benchmarks.peers
 
 rehearsal: setup
 	$(BIN)/python -m benchmarks.rehearsal

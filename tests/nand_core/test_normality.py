@@ -101,6 +101,7 @@ def test_logits_are_scaled_cosines():
     token = linear[1](features[1][1, :, 2, 3])
     wanted = 7 * nn.functional.cosine_similarity(token[None], text)
     torch.testing.assert_close(logits[1][1, :, 2, 3], wanted)
+    assert all(layer.is_contiguous() for layer in logits)
 
 
 def test_probabilities_sum_to_one_and_keep_the_corners():

@@ -1,0 +1,113 @@
+"""Two ways to the same result, timed in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a benchmark's data are, and how long its pairs may be timed.
+
+    Attributes:
+        quick: small data, which show that a row works and nothing else.
+        seconds: of the timed rounds of a pair, about; there are at least two rounds.
+        threads: of everything that is timed.
+    """
+
+    quick: bool = False
+    seconds: float = 8.0
+    threads: int = 2
+
+    def of(self, full: int, quick: int) -> int:
+        """One of two numbers."""
+        return quick if self.quick else full
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    """What a call takes, in milliseconds."""
+    begun = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - begun)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Ours and another's.
+
+    Attributes:
+        name, against: what is done, and by whom else.
+        check: is given both results, raises AssertionError where they differ, and says how equal they are.
+        aim: most that ours over theirs may be; None: it is only shown.
+        figure: what is compared of a call: by default its time.
+        unit: of the figure.
+        rounds: fixed number of rounds; None: as many as ``Size.seconds`` has room for.
+    """
+
+    name: str
+    against: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    check: Callable[[Any, Any], str]
+    aim: float | None = None
+    figure: Callable[[Callable[[], Any]], float] = seconds
+    unit: str = "ms"
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A pair's figures, round by round; ``equal`` says how equal the results are."""
+
+    pair: Pair
+    equal: str
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+
+    @property
+    def least(self) -> float:
+        """Ours over theirs, of the smallest figures."""
+        return min(self.ours) / min(self.theirs)
+
+    @property
+    def middle(self) -> float:
+        """Ours over theirs, the median over the rounds."""
+        return median(one / other for one, other in zip(self.ours, self.theirs, strict=True))
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim is; None without one."""
+        return None if self.pair.aim is None else self.middle <= self.pair.aim
+
+
+Rows = Callable[[Size], Iterator[Pair]]
+"""What a module of ``benchmarks.peers.rows`` has as ``pairs``: a few pairs, made one after the other."""
+
+
+def measured(pair: Pair, size: Size) -> Measured:
+    """Check a pair's results, which warms both up, then take their figures in turn.
+
+    Raises:
+        AssertionError: the results differ.
+    """
+    begun = time.perf_counter()
+    equal = pair.check(pair.ours(), pair.theirs())
+    once = time.perf_counter() - begun
+    rounds = pair.rounds or (2 if size.quick else int(np.clip(size.seconds / once, 2, 50)))
+    found = Measured(pair, equal)
+    for number in range(rounds):
+        sides = [(found.ours, pair.ours), (found.theirs, pair.theirs)]
+        for figures, run in sides if number % 2 == 0 else reversed(sides):
+            figures.append(pair.figure(run))
+    return found
+
+
+def described(figures: Sequence[float]) -> str:
+    """Minimum, median and 95th percentile."""
+    return " / ".join(f"{one:.3g}" for one in (min(figures), median(figures), float(np.percentile(figures, 95))))
