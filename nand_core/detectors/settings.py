@@ -188,6 +188,13 @@ class WinCLIPSettings(Settings):
             raise ValueError("a scale stands there twice; remove one")
         return value
 
+    @field_validator("encoder")
+    @classmethod
+    def _one_grid(cls, value: EncoderSettings | None) -> EncoderSettings | None:
+        if value is not None and value.tiles is not None:
+            raise ValueError("tiles are those of the section encoder, for every detector; leave them out here")
+        return value
+
 
 class ExternalSettings(Settings):
     """Saved anomaly maps. A map covers the whole image, in one scale for all images, in any size.
