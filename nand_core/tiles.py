@@ -52,6 +52,11 @@ class Grid:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def parts(self) -> int:
+        """How many times ``crops`` gives some."""
+        return -(-len(self) // AT_ONCE)
+
     def crops(self, image: Image.Image) -> Iterator[list[Image.Image]]:
         """The tiles of an image of this size, ``AT_ONCE`` at a time."""
         for start in range(0, len(self), AT_ONCE):

@@ -164,7 +164,7 @@ class Views:
         if self.grid is None:
             yield ShardBatch(self.shard, self._work)
         else:
-            yield from (TileBatch(self, number) for number in range(-(-len(self) // AT_ONCE)))
+            yield from (TileBatch(self, number) for number in range(self.grid.parts))
 
     def whole(self, maps: Iterable[Tensor]) -> Tensor:
         """(n, 256, 256) of the shard's images, of the maps of its ``batches`` one after the other."""

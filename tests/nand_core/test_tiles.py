@@ -47,8 +47,8 @@ def test_a_constant_stays_constant_and_the_highest_value_is_the_images(size, til
     grid = grid_of(size, tiling)
     assert (joined(grid, [torch.full((len(grid), side, side + 1), 0.7)]) == 0.7).all()
     maps = torch.rand(len(grid), side, side + 1, generator=torch.Generator().manual_seed(seed))
-    whole = joined(grid, maps.split(3))
-    assert whole.shape == (1, MAP_SIZE, MAP_SIZE) and whole.max() == (resize_maps(maps) if len(grid) == 1 else maps).max()
+    whole, expected = joined(grid, maps.split(3)), resize_maps(maps) if len(grid) == 1 else maps
+    assert whole.shape == (1, MAP_SIZE, MAP_SIZE) and whole.max() == expected.max()
 
 
 def test_a_value_lies_in_the_map_where_it_lies_in_the_image():

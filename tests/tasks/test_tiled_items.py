@@ -8,6 +8,7 @@ import torch
 from oracle_data import tiny_settings
 from PIL import Image
 
+import nand
 from flows.inbox.judge import Judge
 from nand_core.artifacts.maps import MapFile
 from nand_core.artifacts.store import Record, Store, sha256_file
@@ -154,3 +155,17 @@ def test_examples_are_what_tiles_show_of_them_and_a_sample_of_good_patches_stays
     spec = GridSpec(shards=tests, like=(like,), good=good, distances=distances, settings=EXAMPLES)
     grid = np.load(work.store.path(made(example_grid, spec, work)))
     assert grid.shape == (2, 256, 256) and grid[1].max() == 1 > grid[0].max()
+
+
+def test_the_library_gives_the_same(work, good, like):
+    names = ("good1.png", "bad.png")
+    tests, key = shards(work, *names), encoder_key(work.params.encoder)
+    distances = made(patch_distances, DistancesSpec(shards=tests, good=good), work)
+    shown = ShownSpec(like=(like,), unlike=(), good=good, distances=distances, settings=EXAMPLES)
+    spec = SuppressionSpec(class_name="bottle", shards=tests, shown=shown, encoder=key, settings=SUPPRESSION)
+    seen = MapFile(work.store.path(made(suppression, spec, work)))[:]
+    normality = nand.Normality("bottle", shared_encoder(work), tiles=TILES, examples=EXAMPLES,
+                               good=[work.root / name for name in NAMES[:2]])  # fmt: skip
+    normality.add("spot", like=[nand.Example(work.root / "bad.png", box=BOX)])
+    result = normality.apply([work.root / name for name in names], np.ones((2, 256, 256), np.float32))
+    np.testing.assert_array_equal(result.suppression, seen)
