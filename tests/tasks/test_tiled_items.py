@@ -7,13 +7,16 @@ import pytest
 import torch
 from oracle_data import tiny_settings
 from PIL import Image
+from pydantic import ValidationError
 
 import nand
 from flows.inbox.judge import Judge
+from nand.export.model import _check_settings
 from nand_core.artifacts.maps import MapFile
 from nand_core.artifacts.store import Record, Store, sha256_file
 from nand_core.asked import Asked, Held
 from nand_core.config import Params
+from nand_core.errors import NandError
 from nand_core.examples import boxed, picture_patches
 from nand_core.settings import ExampleSettings, Rule, SuppressionSettings
 from nand_core.tiles import Grid
@@ -169,3 +172,11 @@ def test_the_library_gives_the_same(work, good, like):
     normality.add("spot", like=[nand.Example(work.root / "bad.png", box=BOX)])
     result = normality.apply([work.root / name for name in names], np.ones((2, 256, 256), np.float32))
     np.testing.assert_array_equal(result.suppression, seen)
+
+
+def test_what_no_tiles_can_go_through_says_so(work):
+    with pytest.raises(NandError, match=r"^encoder\.tiles: a graph sees one image of one size"):
+        _check_settings(work.params, "april_gan")
+    detectors = {"winclip": {"kind": "winclip", "encoder": {"tiles": {}}}}
+    with pytest.raises(ValidationError, match="tiles are those of the section encoder"):
+        Params.model_validate({"dataset": {"root": "unused"}, "detectors": detectors})
