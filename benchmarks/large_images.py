@@ -13,6 +13,7 @@ import argparse
 import copy
 import shutil
 import tempfile
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def large(console: Console, model: str) -> bool:
     size, judged = (8000, 6000), "hole"
     with tempfile.TemporaryDirectory(prefix="nand-large-") as name:
         folder = Path(name)
-        places = draw(folder / "data", size, (2, 2, 1), TYPES, (30, 30), "jpg")
+        with get_context("spawn").Pool(1) as pool:  # its memory would count as that of every process started after
+            places = pool.apply(draw, (folder / "data", size, (2, 2, 1), TYPES, (30, 30), "jpg"))
         tiled = {"model": model, "tiles": {"size": 512, "overlap": 64}}
         made = project(folder, tiled, prompts={"normalities": {"plate": [judged]}})
         used: dict[str, tuple[float, float]] = {}
