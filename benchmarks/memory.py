@@ -2,7 +2,7 @@
 
 Every stage runs as its own process over N test images and over ten times as many. Exit status 1 if a stage's peak
 memory grew to more than 1.15 times, or its time per image by more than 10 %. (Fitting PatchCore holds the training
-images' patches, which a coreset needs: their number is the same in both runs.)
+images' patches, at most ``patches`` of them: their number is the same in both runs.)
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from prefect import flow
 from flows.features import HEADS
 from flows.run import Run
 from nand_core.artifacts.store import Record
-from nand_core.vlm.settings import AdaptSettings
+from nand_core.vlm.settings import AdaptSettings, TileSettings
 from tasks.adaptation import CommitteeSpec, HeadsSpec, PicturesSpec, adapted_heads, drawn_patches, learned_heads
 from tasks.encoder import encoder_key
 
@@ -29,12 +29,12 @@ def adaptation(params: str = "params.yaml") -> None:
     settings = run.params.encoder.adapt
     records = {}
     if settings is not None:
-        key = encoder_key(run.params.encoder)
+        key, tiles = encoder_key(run.params.encoder), run.params.encoder.tiles
         manifest = run.manifest
         good = manifest[(manifest["split"] == "train") & (manifest["type"] == "good")]
         specs: dict[tuple[str, int], PicturesSpec] = _pictures("", None, settings, key)
         for name in sorted(manifest["class"].unique()):
-            specs |= _pictures(name, good[good["class"] == name], settings, key, run.bits)
+            specs |= _pictures(name, good[good["class"] == name], settings, key, run.bits, tiles)
         patches = run.items(drawn_patches, specs, stage="drawn_patches")
         names = sorted(manifest["class"].unique())
         heads = run.items(
@@ -68,7 +68,12 @@ def _heads(
 
 
 def _pictures(
-    name: str, good: pd.DataFrame | None, settings: AdaptSettings, key: dict[str, Any], bits: int | None = None
+    name: str,
+    good: pd.DataFrame | None,
+    settings: AdaptSettings,
+    key: dict[str, Any],
+    bits: int | None = None,
+    tiles: TileSettings | None = None,
 ) -> dict[tuple[str, int], PicturesSpec]:
     """The items of one class's pictures, or without ``good`` images those of the scenes, which all classes share.
 
@@ -90,5 +95,6 @@ def _pictures(
             count=min(_PICTURES, settings.pictures - first),
             encoder=key,
             bits=bits,
+            tiles=tiles,
         )
     return specs

@@ -51,7 +51,8 @@ class DetectorItems:
         self, of: type[Made], split: str, class_name: str | None = None, **values: Mapping[str, Any]
     ) -> dict[str, Made]:
         """A spec for every class, or for the one named; ``values`` are further fields, class by class."""
-        shards = class_shards(self.run, split, encoded="features" in self.kind.needs, class_name=class_name)
+        encoded, whole = "features" in self.kind.needs, self.settings.kind == "external"
+        shards = class_shards(self.run, split, encoded, class_name, whole)
         return {
             name: self._spec(of, name, parts, **{key: by_class[name] for key, by_class in values.items()})
             for name, parts in shards.items()

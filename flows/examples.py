@@ -95,6 +95,7 @@ class Reference:
                 encoder=self.key,
                 settings=self.run.params.suppression.examples,
                 bits=self.run.bits,
+                tiles=self.run.params.encoder.tiles,
             )
             for key, (path, sha256) in images.items()
         }

@@ -32,29 +32,40 @@ def shard_rows(rows: pd.DataFrame, most: int) -> list[pd.DataFrame]:
 
 
 def class_shards(
-    run: Run, split: str, encoded: bool, class_name: str | None = None
+    run: Run, split: str, encoded: bool, class_name: str | None = None, whole: bool = False
 ) -> dict[str, tuple[Shard, ...]]:
     """The shards of every class in one split, or of the one named.
 
-    If ``encoded``, with their encodings, computed where the cache lacks them.
+    If ``encoded``, with their encodings, computed where the cache lacks them. Where images are looked at in tiles, and
+    not as a ``whole``, each is a shard of its own: so many tiles are enough for an item.
     """
     manifest, bits = run.manifest, run.bits
+    tiles = None if whole else run.params.encoder.tiles
+    most = run.params.run.shard if tiles is None else 1
     parts: dict[tuple[str, int], pd.DataFrame] = {}
     for name, rows in manifest[manifest["split"] == split].groupby("class", sort=True):
         if class_name in (None, name):
-            for i, part in enumerate(shard_rows(rows, run.params.run.shard)):
+            for i, part in enumerate(shard_rows(rows, most)):
                 parts[str(name), i] = part
     records = {}
     if encoded:
         key = encoder_key(run.params.encoder)
         specs = {
-            where: EncodeSpec(images=tuple(part["sha256"]), paths=tuple(part["path"]), encoder=key, bits=bits)
+            where: EncodeSpec(
+                images=tuple(part["sha256"]), paths=tuple(part["path"]), encoder=key, bits=bits, tiles=tiles
+            )
             for where, part in parts.items()
         }
         records = run.items(image_features, specs, stage="image_features")
     shards: dict[str, tuple[Shard, ...]] = {}
     for (name, i), part in parts.items():
-        shard = Shard(ids=tuple(part["path"]), images=tuple(part["sha256"]), features=records.get((name, i)), bits=bits)
+        shard = Shard(
+            ids=tuple(part["path"]),
+            images=tuple(part["sha256"]),
+            features=records.get((name, i)),
+            bits=bits,
+            tiles=tiles,
+        )
         shards[name] = (*shards.get(name, ()), shard)
     return shards
 

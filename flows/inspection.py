@@ -189,7 +189,8 @@ class Judges:
         before, after, level = self.thresholds[class_name]
         rule, vlm = params.evaluation.rule(level), partial(shared_encoder, run.work, encoder, heads=heads)
         how, examples = params.suppression, params.suppression.examples
-        return Judge(self.name, detector, vlm, normalities, how, rule, before, after, good, examples)
+        tiles = params.encoder.tiles
+        return Judge(self.name, detector, vlm, normalities, how, rule, before, after, good, examples, tiles)
 
     def _asked(self, one: Normality) -> Asked | None:
         if not one.asked:

@@ -171,4 +171,6 @@ def encoder_fact(settings: EncoderSettings) -> str:
     said = f"{settings.model}, {size} px, layers {', '.join(map(str, layers)) if layers else 'at the four quarters'}"
     if settings.adapt is not None:
         said += f", heads of each class's own ({settings.adapt.pictures} drawn pictures, {settings.adapt.steps} steps)"
+    if settings.tiles is not None:
+        said += f", in tiles of {settings.tiles.size} px that overlap by {settings.tiles.overlap}"
     return said

@@ -9,3 +9,4 @@ from .settings import NandError as NandError
 from .settings import PromptSettings as PromptSettings
 from .settings import RegionSettings as RegionSettings
 from .settings import SuppressionSettings as SuppressionSettings
+from .settings import TileSettings as TileSettings

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from nand.images import Encoded, batches, listed, name_of, opened
+from nand.images import Encoded, batches, grids_of, listed, name_of, opened
 from nand_core.artifacts.store import sha256_file
 from nand_core.datasets.images import LAST_LABEL, MASK_THRESHOLD, mask_fault, read_mask
 from nand_core.errors import NandError
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from nand.images import Picture
     from nand_core.vlm.encoder import VLM
+    from nand_core.vlm.features import ImageFeatures
+    from nand_core.vlm.settings import TileSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,16 +103,31 @@ def stored_example(folder: Path, one: stored.Example) -> Example:
 
 
 def good_patches(
-    vlm: VLM, images: tuple[Picture, ...] | Encoded, settings: ExampleSettings, bits: int | None = None
+    vlm: VLM,
+    images: tuple[Picture, ...] | Encoded,
+    settings: ExampleSettings,
+    bits: int | None = None,
+    tiles: TileSettings | None = None,
 ) -> Good:
     """What good images look like; of those that are not encoded a batch at a time is in memory."""
-    features = images.batches if isinstance(images, Encoded) else batches(vlm, images, "good", bits)
+    features: Iterable[ImageFeatures]
+    if isinstance(images, Encoded):
+        grids, features = images.grids, images.batches
+    else:
+        grids = grids_of(images, tiles, "good", bits)
+        features = batches(vlm, images, "good", bits, grids)
     vectors: Iterator[Tensor] = (patch_vectors(part.layers) for part in features)
-    return learn_good(vectors, len(images), settings)
+    return learn_good(vectors, len(images), settings, [len(grid) for grid in grids])
 
 
 def shown(
-    vlm: VLM, class_name: str, like: Sequence[Seen], unlike: Sequence[Seen], good: Good, settings: ExampleSettings
+    vlm: VLM,
+    class_name: str,
+    like: Sequence[Seen],
+    unlike: Sequence[Seen],
+    good: Good,
+    settings: ExampleSettings,
+    tiles: TileSettings | None = None,
 ) -> Shown:
     """The patches of a normality's examples.
 
@@ -121,7 +138,7 @@ def shown(
     def joined(examples: Sequence[Seen]) -> Tensor:
         found = []
         for one in examples:
-            patches, unusual = picture_patches(vlm, one.picture, one.where, good, settings)
+            patches, unusual = picture_patches(vlm, one.picture, one.where, good, settings, tiles)
             check_example(one.name, class_name, one.where is not None, float(unusual))
             found.append((hashlib.sha256(example_file(patches, unusual)).hexdigest(), patches))
         found.sort(key=lambda one: one[0])

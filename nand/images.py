@@ -13,6 +13,7 @@ from PIL import Image
 
 from nand_core.datasets.images import read_image
 from nand_core.errors import NandError
+from nand_core.tiles import Grid
 from nand_core.vlm.features import ImageFeatures
 
 Given = TypeVar("Given")
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nand_core.vlm.encoder import VLM
+    from nand_core.vlm.settings import TileSettings
 
     Picture = str | Path | Image.Image | NDArray[np.uint8]
 
@@ -31,15 +33,17 @@ class Encoded:
 
     Attributes:
         images: as they were given; :meth:`Encoded.image` reads one.
-        batches: their features, a few images each.
+        batches: their features, a few images each, or a few tiles of one.
         encoder: the encoder that made them.
         bits: that count in 16-bit files.
+        grids: where the tiles of each image lie; none where images are looked at as a whole.
     """
 
     images: tuple[Picture, ...]
     batches: tuple[ImageFeatures, ...]
     encoder: VLM
     bits: int | None = None
+    grids: tuple[Grid, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,7 +61,9 @@ class Encoded:
         return opened(self.images[position], position, bits=self.bits)
 
 
-def encode(vlm: VLM, images: Iterable[Picture], bits: int | None = None) -> Encoded:
+def encode(
+    vlm: VLM, images: Iterable[Picture], bits: int | None = None, tiles: TileSettings | None = None
+) -> Encoded:
     """Encode images, a batch of the encoder's size in memory at a time.
 
     Raises
@@ -66,7 +72,17 @@ def encode(vlm: VLM, images: Iterable[Picture], bits: int | None = None) -> Enco
         Naming the image that cannot be used.
     """
     given = listed(images)
-    return Encoded(given, tuple(batches(vlm, given, bits=bits)), vlm, bits)
+    grids = grids_of(given, tiles, bits=bits)
+    return Encoded(given, tuple(batches(vlm, given, bits=bits, grids=grids)), vlm, bits, grids)
+
+
+def grids_of(
+    images: Sequence[Picture], tiles: TileSettings | None, where: str = "images", bits: int | None = None
+) -> tuple[Grid, ...]:
+    """Where the tiles of each image lie; none without ``tiles``."""
+    if tiles is None:
+        return ()
+    return tuple(Grid.of(opened(one, i, where, bits).size, tiles) for i, one in enumerate(images))
 
 
 def listed(images: Iterable[Given], where: str = "images") -> tuple[Given, ...]:
@@ -97,14 +113,25 @@ def opened(picture: Picture, position: int, where: str = "images", bits: int | N
 
 
 def batches(
-    vlm: VLM, images: Sequence[Picture], where: str = "images", bits: int | None = None
+    vlm: VLM,
+    images: Sequence[Picture],
+    where: str = "images",
+    bits: int | None = None,
+    grids: Sequence[Grid] = (),
 ) -> Iterator[ImageFeatures]:
-    """The features of images on the CPU, a batch of the encoder's size at a time."""
-    for start in range(0, len(images), vlm.batch_size):
-        part = images[start : start + vlm.batch_size]
-        pixels = torch.stack([vlm.preprocess(opened(one, start + i, where, bits)) for i, one in enumerate(part)])
-        found = vlm.encode_images(pixels)
+    """The features of images on the CPU, a batch of the encoder's size at a time; with ``grids`` of their tiles."""
+    for pictures in _parts(images, where, bits, grids, vlm.batch_size):
+        found = vlm.encode_images(torch.stack([vlm.preprocess(one) for one in pictures]))
         yield ImageFeatures(tuple(layer.cpu() for layer in found.layers), found.pooled.cpu())
+
+
+def _parts(
+    images: Sequence[Picture], where: str, bits: int | None, grids: Sequence[Grid], size: int
+) -> Iterator[list[Image.Image]]:
+    for number, grid in enumerate(grids):
+        yield from grid.crops(opened(images[number], number, where, bits))
+    for start in range(0, 0 if grids else len(images), size):
+        yield [opened(one, start + i, where, bits) for i, one in enumerate(images[start : start + size])]
 
 
 def name_of(image: object, position: int, where: str = "images") -> str:

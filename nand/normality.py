@@ -6,10 +6,11 @@ as wanted (milliseconds). With the settings of a params file the numbers are the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,10 +23,10 @@ from torch import Tensor
 from nand.examples import Seen, good_patches, read_examples, shown, stored_example
 from nand.images import Encoded, encode, listed
 from nand.result import Result
-from nand_core.asked import Held, Vector, ask, claims, competing, competitors
+from nand_core.asked import ClaimCanvas, Held, Vector, ask, claims, competing, competitors
 from nand_core.config import load_params
 from nand_core.datasets.manifest import deep_bits, scan
-from nand_core.decision import final_maps
+from nand_core.decision import Claim, final_maps
 from nand_core.detectors.base import check_maps
 from nand_core.errors import NandError, nearest
 from nand_core.examples import Good
@@ -39,7 +40,7 @@ from nand_core.prompts.templates import normal_sentences, sentences
 from nand_core.settings import MAP_SIZE, ExampleSettings, RegionSettings, Rule, SuppressionSettings
 from nand_core.understanding import check_understood, spoken
 from nand_core.vlm.encoder import VLM, load_vlm
-from nand_core.vlm.settings import EncoderSettings
+from nand_core.vlm.settings import EncoderSettings, TileSettings
 
 if TYPE_CHECKING:
     from nand.examples import Example
@@ -94,6 +95,8 @@ class Normality:
     bits : int, optional
         That the camera has whose values lie in 16-bit files: 8 to 16. Without it files that seem to have fewer than 16
         are refused.
+    tiles : TileSettings, optional
+        How large images are cut; by default as the encoder's settings say.
 
     Examples
     --------
@@ -116,6 +119,7 @@ class Normality:
         good: Iterable[Picture] | Encoded | None = None,
         examples: ExampleSettings | None = None,
         bits: int | None = None,
+        tiles: TileSettings | None = None,
     ) -> None:
         if not 0 <= alpha <= 1:
             raise NandError(f"alpha: {alpha} is no strength of a suppression; give 0 to 1")
@@ -124,6 +128,7 @@ class Normality:
         self.class_name = class_name
         self.bits = bits
         self.encoder = encoder or EncoderSettings()
+        self.tiles = tiles if isinstance(self.encoder, VLM) else tiles or self.encoder.tiles
         self.suppression = suppression or SuppressionSettings()
         self.prompts = prompts or PromptSettings()
         self.groups = _names(groups, "groups")
@@ -268,7 +273,7 @@ class Normality:
         shows = None
         if like or unlike:
             good = self._good
-            shows = shown(self.vlm, self.class_name, like, unlike, good, self.examples)
+            shows = shown(self.vlm, self.class_name, like, unlike, good, self.examples, self.tiles)
         held, text = Held(made.text, shown=shows), Text(made.text, (), "", (), len(like), len(unlike))
         if entry.asked:
             settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
@@ -310,7 +315,7 @@ class Normality:
         Args:
             images: paths, PIL images or uint8 arrays, (H, W) or (H, W, 3).
         """
-        return encode(self.vlm, images, self.bits)
+        return encode(self.vlm, images, self.bits, self.tiles)
 
     def apply(
         self, images: Iterable[Picture] | Encoded, maps: ArrayLike | Tensor, *, level: float | None = None
@@ -336,10 +341,9 @@ class Normality:
         adapted, rule = anomaly.clone(), Rule(alpha=self.alpha, regions=self.regions, level=level)
         held = self._claiming(rule)
         start, good = 0, self._good if any(one.shown for one in held) else None
-        for features in encoded.batches:
-            part = slice(start, start := start + len(features.pooled))
-            if held:
-                found = claims(self.vlm, features, held, good, self.suppression, self.examples)
+        if held:
+            for found in self._claimed(encoded, held, good):
+                part = slice(start, start := start + len(found[0].suppression))
                 suppression[part] = union([one.suppression for one in found])
                 adapted[part] = final_maps(anomaly[part], found, rule)
         return Result(
@@ -351,6 +355,19 @@ class Normality:
             unknown_words={text.text: text.unknown_words for text in self.texts if text.unknown_words},
             encoded=encoded,
         )
+
+    def _claimed(self, encoded: Encoded, held: Sequence[Held], good: Good | None) -> Iterator[list[Claim]]:
+        """What is seen of the normalities in the images, a few at a time."""
+        parts = (
+            claims(self.vlm, features, held, good, self.suppression, self.examples) for features in encoded.batches
+        )
+        if not encoded.grids:
+            yield from parts
+        for grid in encoded.grids:
+            canvas = ClaimCanvas(grid)
+            for found in islice(parts, grid.parts):
+                canvas.add(found)
+            yield canvas.claims
 
     def _claiming(self, rule: Rule) -> list[Held]:
         """What is normal now: none of it is a rival of the rest, and without regions there are no rivals."""
@@ -368,7 +385,7 @@ class Normality:
             )
         if isinstance(self.good, Encoded):
             self._own(self.good, "good")
-        return good_patches(self.vlm, self.good, self.examples, self.bits)
+        return good_patches(self.vlm, self.good, self.examples, self.bits, self.tiles)
 
     def _own(self, encoded: Encoded, where: str) -> None:
         """Refuse what another encoder saw."""

@@ -13,6 +13,7 @@ from nand_core.decision import Claim
 from nand_core.examples import Good, Shown, enlarged, example_map, good_distances, kept_share, patch_vectors
 from nand_core.normality import distinct, suppression_map
 from nand_core.settings import ExampleSettings, SuppressionSettings
+from nand_core.tiles import Canvas, Grid
 from nand_core.vlm.features import ImageFeatures
 
 if TYPE_CHECKING:
@@ -161,3 +162,29 @@ def claims(
         own = seen(vlm, features, one.asked, compared, settings)
         found.append(Claim(own, tuple(rivals[other] for other in one.rivals)))
     return found
+
+
+class ClaimCanvas:
+    """What is claimed of an image, of what is claimed of its tiles (``nand_core.tiles``)."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._canvases: list[Canvas] = []
+        self._places: list[tuple[int, ...]] = []
+
+    def add(self, found: Sequence[Claim]) -> None:
+        """The next tiles' claims, which :func:`claims` gave: in one order for all of them."""
+        named = [[id(maps) for maps in (one.suppression, *one.rivals)] for one in found]
+        maps = {id(one): one for claim in found for one in (claim.suppression, *claim.rivals)}
+        if not self._canvases:  # a rival of several normalities is one map
+            self._canvases = [Canvas(self._grid) for _ in maps]
+            place = {name: position for position, name in enumerate(maps)}
+            self._places = [tuple(place[name] for name in claim) for claim in named]
+        for canvas, one in zip(self._canvases, maps.values(), strict=True):
+            canvas.add(one)
+
+    @property
+    def claims(self) -> list[Claim]:
+        """Of the whole image, maps (1, 256, 256)."""
+        whole = [canvas.map[None] for canvas in self._canvases]
+        return [Claim(whole[own], tuple(whole[place] for place in rivals)) for own, *rivals in self._places]

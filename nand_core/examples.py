@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,12 +28,16 @@ from nand_core.detectors.patches import Bank, joined_patches, nearest_neighbours
 from nand_core.errors import NandError
 from nand_core.regions import quotient, regions, replaced, sums, taken, values_at
 from nand_core.settings import MAP_SIZE, ExampleSettings
+from nand_core.tiles import Grid
 
 if TYPE_CHECKING:
     from nand_core.vlm.encoder import VLM
+    from nand_core.vlm.settings import TileSettings
 
 UNLIKE_GOOD = 0.98
 """Where a larger share of an example looks like nothing good, it does not say what is meant."""
+_HARDLY = 0.25
+"""Of the tile that shows most of what is meant: what shows less than this share of that is background."""
 _PROBES = 16
 """Patches of each good image that say how far good patches lie from those of other images."""
 
@@ -75,12 +80,15 @@ def patch_vectors(layers: Sequence[Tensor]) -> Tensor:
     return joined_patches(list(layers[:-1] or layers))
 
 
-def learn_good(batches: Iterable[Tensor], images: int, settings: ExampleSettings) -> Good:
+def learn_good(
+    batches: Iterable[Tensor], images: int, settings: ExampleSettings, tiles: Sequence[int] = ()
+) -> Good:
     """Keep a seeded sample of the good images' patches, so many of each image that the bank is full with all.
 
     Args:
-        batches: patch vectors (N, h, w, C) of the good images, a few at a time.
+        batches: patch vectors (N, h, w, C) of the good images or of their tiles, a few at a time.
         images: how many there are in all.
+        tiles: how many each image has; none where they are looked at as a whole.
 
     Raises:
         NandError: there are fewer than two.
@@ -88,16 +96,17 @@ def learn_good(batches: Iterable[Tensor], images: int, settings: ExampleSettings
     if images < 2:
         raise NandError(f"examples: {images} good images to compare them with; at least two are needed")
     generator = torch.Generator().manual_seed(settings.seed)
+    share = max(1, settings.bank // images)
     kept, owners, probes = [], [], []
-    count = 0
-    for batch in batches:
-        for patches in batch.flatten(1, 2):
-            order = torch.randperm(len(patches), generator=generator).to(patches.device)
-            share = max(1, settings.bank // images)
-            kept.append(patches[order[:share]])
-            probes.append(patches[order[-_PROBES:]])
-            owners += [count] * len(kept[-1])
-            count += 1
+    each = (patches for batch in batches for patches in batch.flatten(1, 2))
+    for count, parts in enumerate(tiles or [1] * images):
+        samples = [_sample(patches, share, parts, generator) for patches in islice(each, parts)]
+        chosen = torch.cat([sample for sample, _ in samples])
+        if len(chosen) > share:
+            chosen = chosen[torch.randperm(len(chosen), generator=generator)[:share].to(chosen.device)]
+        kept.append(chosen)
+        probes.append(torch.cat([probe for _, probe in samples]))
+        owners += [count] * len(chosen)
     bank, owner = torch.cat(kept), torch.tensor(owners)
     found = []
     for number, patches in enumerate(probes):
@@ -105,6 +114,12 @@ def learn_good(batches: Iterable[Tensor], images: int, settings: ExampleSettings
         found.append(nearest_neighbours(patches, others)[0])
     level = torch.quantile(torch.cat(found).double(), settings.level)
     return Good(bank, float(level))
+
+
+def _sample(patches: Tensor, share: int, parts: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Of the patches (n, C) of one of an image's ``parts``: its part of the image's share, and of its probes."""
+    order = torch.randperm(len(patches), generator=generator).to(patches.device)
+    return patches[order[: -(-share // parts)]], patches[order[-max(1, _PROBES // parts) :]]
 
 
 def good_distances(vectors: Tensor, good: Good) -> Tensor:
@@ -144,17 +159,39 @@ def chosen_patches(vectors: Tensor, distances: Tensor, good: Good, where: NDArra
 
 
 def picture_patches(
-    vlm: VLM, picture: Image.Image, where: NDArray[np.bool_] | None, good: Good, settings: ExampleSettings
+    vlm: VLM,
+    picture: Image.Image,
+    where: NDArray[np.bool_] | None,
+    good: Good,
+    settings: ExampleSettings,
+    tiles: TileSettings | None = None,
 ) -> tuple[Tensor, Tensor]:
     """An example's patches, in all the views of it that count.
 
     Args:
         picture: RGB.
         where: (H, W), where in it what is meant lies; None: wherever no good image shows the like.
+        tiles: how a large picture is cut; of those that hardly show what is meant nothing is taken.
 
     Returns:
         Patches (n, C) on the CPU, and (1,), the share of the picture that no good image shows.
     """
+    if tiles is None:
+        return _view_patches(vlm, picture, where, good, settings)
+    boxes = Grid.of(picture.size, tiles).boxes
+    places = [None if where is None else where[top:bottom, left:right] for left, top, right, bottom in boxes]
+    shown = [1 if at is None else int(at.sum()) for at in places]
+    found = [
+        _view_patches(vlm, picture.crop(box), at, good, settings)
+        for box, at, count in zip(boxes, places, shown, strict=True)
+        if count >= _HARDLY * max(shown)
+    ]
+    return torch.cat([patches for patches, _ in found]), torch.stack([unusual for _, unusual in found]).mean(dim=0)
+
+
+def _view_patches(
+    vlm: VLM, picture: Image.Image, where: NDArray[np.bool_] | None, good: Good, settings: ExampleSettings
+) -> tuple[Tensor, Tensor]:
     views = turned(picture) if settings.turns else [picture]
     features = vlm.encode_images(torch.stack([vlm.preprocess(view) for view in views]))
     vectors = patch_vectors([tokens.cpu() for tokens in features.layers])

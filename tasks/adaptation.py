@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from PIL import Image
 from prefect.logging import get_logger
@@ -20,7 +21,9 @@ from nand_core.artifacts.store import Record
 from nand_core.drawing.lexicon import lexicon
 from nand_core.drawing.photographs import painted, reduced
 from nand_core.drawing.scenes import Scene, scene
+from nand_core.tiles import Grid
 from nand_core.vlm.heads import stored
+from nand_core.vlm.settings import Tiles, TileSettings
 from tasks.cache import Bits, Spec, item
 from tasks.encoder import shared_encoder
 from tasks.images import read_images
@@ -30,6 +33,9 @@ OFTEN = 10.0
 """Seconds between two lines of the log."""
 _MOST = (40, 80)
 """Normal and defective patches kept of a picture at most: those of wide layers must fit into memory together."""
+
+_TILES = 8
+"""Of a large photograph that defects are drawn on."""
 
 
 class PicturesSpec(Spec):
@@ -47,6 +53,7 @@ class PicturesSpec(Spec):
     count: int
     encoder: dict[str, Any]
     bits: Bits = None
+    tiles: Tiles = None
 
 
 class HeadsSpec(Spec):
@@ -72,6 +79,8 @@ def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
 
     def pictures() -> Iterator[Scene]:
         images = read_images(work, spec.paths, spec.images, spec.bits)
+        if spec.tiles is not None:
+            images = _some_tiles(images, spec.tiles, spec.seed + spec.first)
         photographs = [reduced(image, vlm.image_size) for image in images]
         for index in range(spec.first, spec.first + spec.count):
             yield painted(photographs, vlm.image_size, spec.seed, index) if photographs else scene(spec.seed, index)
@@ -83,6 +92,15 @@ def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
     with _ONE_THREAD, work.store.writing("safetensors") as put:
         save_file(to_tensors(kept_patches(pictures(), encode, spec.seed + spec.first, _MOST)), put.path)
     return put.record
+
+
+def _some_tiles(images: Iterable[Image.Image], tiles: TileSettings, seed: int) -> Iterator[Image.Image]:
+    """Of each image at most ``_TILES``, drawn by chance: one of so many is a photograph like any other."""
+    rng = np.random.default_rng(seed)
+    for image in images:
+        boxes = Grid.of(image.size, tiles).boxes
+        for number in rng.permutation(len(boxes))[:_TILES]:
+            yield image.crop(boxes[number])
 
 
 @item

@@ -16,10 +16,9 @@ from nand_core.detectors.base import Context, Detector
 from nand_core.detectors.build import build_detector
 from nand_core.detectors.plugin import plugin_digest
 from nand_core.errors import NandError
-from nand_core.normality import resize_maps
 from tasks.cache import Spec, item
 from tasks.encoder import shared_encoder
-from tasks.image_features import Shard, ShardBatch
+from tasks.image_features import Shard, Views
 from tasks.work import Work
 
 
@@ -74,7 +73,7 @@ def _check_files(spec: DetectorSpec, work: Work) -> None:
 def fit_detector(spec: DetectorSpec, work: Work) -> Record:
     """What the detector learned from the good images (a memory bank, say), as safetensors."""
     detector = build(spec, work)
-    detector.fit(ShardBatch(shard, work) for shard in spec.shards)
+    detector.fit(batch for shard in spec.shards for batch in Views(shard, work).batches())
     _check_files(spec, work)
     state = {name: tensor.contiguous().cpu() for name, tensor in detector.state().items()}
     with work.store.writing("safetensors") as put:
@@ -90,7 +89,8 @@ def base_maps(spec: MapsSpec, work: Work) -> Record:
 
     def batches() -> Iterator[np.ndarray]:
         for shard in spec.shards:
-            maps: np.ndarray = resize_maps(detector.maps(ShardBatch(shard, work))).numpy()
+            views = Views(shard, work)
+            maps: np.ndarray = views.whole(detector.maps(batch) for batch in views.batches()).numpy()
             yield maps
 
     with work.store.writing("npz") as put:

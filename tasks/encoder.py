@@ -14,6 +14,9 @@ from tasks.work import Work
 if TYPE_CHECKING:
     from nand_core.vlm.encoder import VLM
 
+_UNKEYED = {"sha256", "batch_size", "pretrained", "linear_layers", "adapt", "tiles"}
+"""Settings that change no encoding, or enter a key elsewhere: as digests, as heads, with the images."""
+
 
 def shared_encoder(
     work: Work, encoder: Mapping[str, Any] | None = None, detector: str | None = None, heads: Record | None = None
@@ -51,5 +54,5 @@ def encoder_key(settings: EncoderSettings) -> dict[str, Any]:
     """What an encoding depends on: the weights' digests and how they are used."""
     return {
         "files": encoder_digest(settings),
-        **settings.model_dump(mode="json", exclude={"sha256", "batch_size", "pretrained", "linear_layers", "adapt"}),
+        **settings.model_dump(mode="json", exclude=_UNKEYED),
     }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from nand_core.artifacts.store import Record
 from nand_core.decision import Claim, Claimed, Decision
@@ -19,7 +22,7 @@ from nand_core.normality import image_score
 from nand_core.settings import EvaluationSettings, ExampleSettings, Rule, Settings
 from tasks.cache import Spec, item
 from tasks.examples import read_shown, vectors
-from tasks.image_features import Shard
+from tasks.image_features import Shard, Views
 from tasks.scores import opened
 from tasks.work import Work
 
@@ -36,16 +39,27 @@ class GridSpec(Spec):
 
 @item
 def example_grid(spec: GridSpec, work: Work) -> Record:
-    """A_sup at every patch, (n, h, w) float32, as npy: small enough to keep one for each draw."""
+    """A_sup at every patch, (n, h, w) float32, as npy: small enough to keep one for each draw.
+
+    Of images in tiles (n, 256, 256): what the tiles' patches give together.
+    """
     shown = read_shown(spec.like, (), spec.good, spec.settings, work)
     distances = torch.from_numpy(np.load(work.store.path(spec.distances), allow_pickle=False))
-    found, start = [], 0
-    for part in vectors(spec.shards, work):
-        stop = start + len(part)
-        found.append(example_map(part, distances[start:stop], shown, spec.settings).numpy())
-        start = stop
+    views = [Views(shard, work) for shard in spec.shards]
+    starts = [0, *accumulate(map(len, views))]
+
+    def maps(number: int) -> Iterator[Tensor]:
+        start = starts[number]
+        for part in vectors(spec.shards[number : number + 1], work):
+            yield example_map(part, distances[start : start + len(part)], shown, spec.settings)
+            start += len(part)
+
+    found = [
+        torch.cat(list(maps(number))) if one.grid is None else one.whole(map(enlarged, maps(number)))
+        for number, one in enumerate(views)
+    ]
     buffer = io.BytesIO()
-    np.save(buffer, np.concatenate(found), allow_pickle=False)
+    np.save(buffer, torch.cat(found).numpy(), allow_pickle=False)
     return work.store.put(buffer.getvalue(), "npy")
 
 

@@ -29,9 +29,10 @@ from nand_core.examples import (
     together,
 )
 from nand_core.settings import ExampleSettings
+from nand_core.vlm.settings import Tiles
 from tasks.cache import Bits, Spec, item
 from tasks.encoder import shared_encoder
-from tasks.image_features import Shard, ShardBatch
+from tasks.image_features import Shard, Views
 from tasks.work import Work
 
 
@@ -48,7 +49,9 @@ class GoodSpec(Spec):
 def good_patches(spec: GoodSpec, work: Work) -> Record:
     """``bank`` (m, C) float32 and ``level`` (1,) float64, as safetensors."""
     try:
-        good = learn_good(vectors(spec.shards, work), sum(len(one.ids) for one in spec.shards), spec.settings)
+        images = sum(len(one.ids) for one in spec.shards)
+        tiles = [len(Views(one, work)) for one in spec.shards if one.tiles]
+        good = learn_good(vectors(spec.shards, work), images, spec.settings, tiles)
     except NandError as error:
         raise NandError(f"class {spec.class_name!r}: {error}") from None
     with work.store.writing("safetensors") as put:
@@ -95,6 +98,7 @@ class ExampleSpec(Spec):
     encoder: dict[str, Any]
     settings: ExampleSettings
     bits: Bits = None
+    tiles: Tiles = None
 
     def key(self) -> dict[str, Any]:
         """With the place as it is keyed itself."""
@@ -110,7 +114,8 @@ def example_patches(spec: ExampleSpec, work: Work) -> Record:
     """
     picture, vlm = read_image(spec.path, verified(spec.path, spec.image), spec.bits), shared_encoder(work, spec.encoder)
     where = marked(spec, picture.size)
-    patches, unusual = picture_patches(vlm, picture, where, read_good(spec.good, work), spec.settings)
+    good = read_good(spec.good, work)
+    patches, unusual = picture_patches(vlm, picture, where, good, spec.settings, spec.tiles)
     return work.store.put(example_file(patches, unusual), "safetensors")
 
 
@@ -139,8 +144,9 @@ def marked(spec: ExampleSpec, size: tuple[int, int]) -> NDArray[np.bool_] | None
 
 
 def vectors(shards: Sequence[Shard], work: Work) -> Iterator[Tensor]:
-    """The patch vectors of encoded images, a shard at a time."""
-    return (patch_vectors(ShardBatch(shard, work).features().layers) for shard in shards)
+    """The patch vectors of encoded images, or of their tiles, a few at a time."""
+    found = (batch for shard in shards for batch in Views(shard, work).batches())
+    return (patch_vectors(batch.features().layers) for batch in found)
 
 
 def read_good(record: Record, work: Work) -> Good:

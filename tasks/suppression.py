@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Any
 
@@ -17,7 +17,7 @@ from nand_core.settings import ExampleSettings, Settings, SuppressionSettings
 from tasks.cache import Spec, item
 from tasks.encoder import shared_encoder
 from tasks.examples import read_shown
-from tasks.image_features import Shard, ShardBatch
+from tasks.image_features import Shard, Views
 from tasks.work import Work
 
 
@@ -53,14 +53,20 @@ def drawing(spec: SuppressionSpec, work: Work) -> Callable[[int], Tensor]:
     if spec.shown is not None:
         shown = read_shown(spec.shown.like, spec.shown.unlike, spec.shown.good, spec.shown.settings, work)
         distances = np.load(work.store.path(spec.shown.distances), allow_pickle=False)
-    starts = [0, *accumulate(len(shard.ids) for shard in spec.shards)]
+    views = [Views(shard, work) for shard in spec.shards]
+    starts = [0, *accumulate(map(len, views))]
+
+    def maps(number: int) -> Iterator[Tensor]:
+        start = starts[number]
+        for batch in views[number].batches():
+            compared, stop = None, start + len(batch.ids)
+            if spec.shown is not None and shown is not None and distances is not None:
+                compared = Compared(shown, torch.from_numpy(distances[start:stop]), spec.shown.settings)
+            yield seen(vlm, batch.features(), spec.asked, compared, spec.settings)
+            start = stop
 
     def draw(number: int) -> Tensor:
-        compared = None
-        if spec.shown is not None and shown is not None and distances is not None:
-            part = torch.from_numpy(distances[starts[number] : starts[number + 1]])
-            compared = Compared(shown, part, spec.shown.settings)
-        return seen(vlm, ShardBatch(spec.shards[number], work).features(), spec.asked, compared, spec.settings)
+        return views[number].whole(maps(number))
 
     return draw
 

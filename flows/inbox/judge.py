@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nand_core.asked import Held, claims
-from nand_core.decision import final_maps
+from nand_core.asked import ClaimCanvas, Held, claims
+from nand_core.decision import Claim, final_maps
 from nand_core.detectors.base import Detector, ImageBatch
 from nand_core.examples import Good
 from nand_core.normality import image_score, resize_maps
 from nand_core.settings import ExampleSettings, Rule, SuppressionSettings
+from nand_core.tiles import Canvas, Grid
 from nand_core.vlm.features import ImageFeatures
+from nand_core.vlm.settings import TileSettings
 
 if TYPE_CHECKING:
     from nand_core.vlm.encoder import VLM
@@ -43,6 +45,7 @@ class Judge:
         rule: what suppression maps do to the detector's.
         threshold_before, threshold_after: scores above these raise an alarm.
         good: what the class's good images look like, where a normality has examples.
+        tiles: how large images are cut; None where they are looked at as a whole.
     """
 
     name: str
@@ -55,10 +58,15 @@ class Judge:
     threshold_after: float
     good: Good | None = None
     examples: ExampleSettings = field(default_factory=ExampleSettings)
+    tiles: TileSettings | None = None
 
     def __call__(self, ids: Sequence[str], images: Sequence[Image.Image]) -> list[Verdict]:
         """The verdicts on RGB images; without normalities the scores after are those before."""
-        anomaly, adapted = self.maps(Batch(ids, images, self.vlm))
+        if self.tiles is None:
+            anomaly, adapted = self.maps(Batch(ids, images, self.vlm))
+        else:
+            found = [self._tiled(*one, self.tiles) for one in zip(ids, images, strict=True)]
+            anomaly, adapted = (torch.cat(maps) for maps in zip(*found, strict=True))
         before, after = image_score(anomaly).tolist(), image_score(adapted).tolist()
         # A copy each: one map that is kept must not keep the batch.
         return [Verdict(*one) for one in zip(before, after, (one.numpy().copy() for one in adapted), strict=True)]
@@ -68,8 +76,23 @@ class Judge:
         anomaly = resize_maps(self.detector.maps(batch))
         if not self.normalities:
             return anomaly, anomaly
+        return anomaly, final_maps(anomaly, self._claims(batch), self.rule)
+
+    def _tiled(self, image_id: str, image: Image.Image, tiles: TileSettings) -> tuple[Tensor, Tensor]:
+        """A and A_final of one image, each (1, 256, 256), a few tiles at a time."""
+        grid = Grid.of(image.size, tiles)
+        anomaly, claimed = Canvas(grid), ClaimCanvas(grid)
+        for crops in grid.crops(image):
+            batch = Batch([image_id] * len(crops), crops, self.vlm)
+            anomaly.add(self.detector.maps(batch))
+            if self.normalities:
+                claimed.add(self._claims(batch))
+        found = anomaly.map[None]
+        return found, final_maps(found, claimed.claims, self.rule) if self.normalities else found
+
+    def _claims(self, batch: ImageBatch) -> list[Claim]:
         how = self.good, self.suppression, self.examples
-        return anomaly, final_maps(anomaly, claims(self.vlm(), batch.features(), self.normalities, *how), self.rule)
+        return claims(self.vlm(), batch.features(), self.normalities, *how)
 
 
 class Batch:

@@ -130,6 +130,8 @@ def _check_settings(params: Params, detector: str) -> None:
     settings = params.detectors[detector]
     if why := CANNOT.get(settings.kind):
         raise NandError(f"detectors.{detector}: {why}, no graph can hold it; export another detector")
+    if params.encoder.tiles is not None:
+        raise NandError("encoder.tiles: a graph sees one image of one size and cuts none; set it to null and run again")
     encoders = {"encoder": params.encoder, f"detectors.{detector}.encoder": getattr(settings, "encoder", None)}
     for name, one in encoders.items():
         if one is not None and one.precision not in ("auto", "fp32"):

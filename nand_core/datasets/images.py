@@ -37,7 +37,7 @@ def read_image(path: str | Path, file: BinaryIO | None = None, bits: int | None 
     """
     found = _decode(path, file)
     if isinstance(found, Image.Image):
-        return found.convert("RGB")
+        return _rgb(found)
     return Image.fromarray(_scaled(path, _without_alpha(found), bits)).convert("RGB")
 
 
@@ -59,13 +59,27 @@ def measured(path: str | Path, file: BinaryIO | None = None) -> Measured:
     """An image decoded in full; of an open ``file``, if given, by that name. Raises NandError as :func:`read_image`."""
     found = _decode(path, file)
     if isinstance(found, Image.Image):
-        return Measured(found.size, None, _digest(np.asarray(found.convert("RGB"))))
+        return Measured(found.size, None, _digest(np.asarray(_rgb(found))))
     values = _without_alpha(found)
     return Measured((found.shape[1], found.shape[0]), int(values.max()), _digest(values))
 
 
+def pixel_count(file: BinaryIO) -> int:
+    """Of an image by its header; 0 where it has none that can be read."""
+    try:
+        with Image.open(file, formats=FORMATS) as picture:
+            return picture.width * picture.height
+    except Exception:  # whoever decodes it says what is wrong
+        return 0
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """The image itself if it is RGB: a copy of a large one would be as much memory again."""
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
 def _digest(values: NDArray[Any]) -> str:
-    return hashlib.sha256(values.tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def bits_for(peak: int) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -15,7 +17,7 @@ import pandas as pd
 
 from nand_core.artifacts.verified import verified
 from nand_core.datasets.files import listed
-from nand_core.datasets.images import Measured, bits_for, mask_fault, measured, read_masks, too_bright
+from nand_core.datasets.images import Measured, bits_for, mask_fault, measured, pixel_count, read_masks, too_bright
 from nand_core.datasets.layout import joined_masks, mask_paths
 from nand_core.datasets.scan import scan
 from nand_core.datasets.settings import DatasetSettings
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with the step ("digest" or "check"), the images done and the images in all."""
+
+_LARGE = 2**24
+"""Pixels of an image beyond which no other such one is decoded beside it: each takes hundreds of megabytes."""
 
 Answer = TypeVar("Answer")
 
@@ -57,11 +62,16 @@ def check_images(frame: pd.DataFrame, root: Path, progress: Progress | None = No
     only logged: real data has some (four of the magnetic tiles), and no score depends on a mask.
     """
     empty: list[str] = []
-
+    alone = threading.Lock()
     sha256, mask_sha256 = (dict(zip(frame["path"], frame[name], strict=True)) for name in ("sha256", "mask_sha256"))
 
     def measure(path: str, mask: str) -> Measured:
-        found = measured(Path(root, path), verified(Path(root, path), sha256[path]))
+        file = verified(Path(root, path), sha256[path])
+        with alone if pixel_count(file) > _LARGE else nullcontext():
+            return decode(path, mask, file)
+
+    def decode(path: str, mask: str, file: BinaryIO) -> Measured:
+        found = measured(Path(root, path), file)
         masks = read_files(root, mask, mask_sha256[path])
         if masks and not read_masks(masks, found.size).any():
             faults = (mask_fault(one, found.size, file) for one, file in masks.items())

@@ -44,17 +44,19 @@ def greedy_coreset(points: Tensor, count: int, distances: Tensor) -> Tensor:
     Returns:
         (count,) int64 row numbers in the order of choice; equal distances go to the lower row.
     """
-    points = points - points.mean(dim=0)
+    device, points = points.device, points - points.mean(dim=0)
     # Squared distances to c are one product, (-2c, |c|^2, 1) by the columns (x, 1, |x|^2): one pass over the points
     # for each choice, and squares rank alike.
     squares = points.square().sum(dim=1)
     columns = torch.cat([points.T, torch.ones_like(squares)[None], squares[None]])
-    queries = torch.cat([-2 * points, squares[:, None], torch.ones_like(squares)[:, None]], dim=1)
+    del points
     nearest = distances.square()
-    chosen = torch.empty(count, dtype=torch.long, device=points.device)
+    chosen = torch.empty(count, dtype=torch.long, device=device)
     for i in range(count):
         index = nearest.argmax().view(1)
         chosen[i] = index
-        torch.minimum(nearest, (queries.index_select(0, index) @ columns)[0], out=nearest)
+        column = columns.index_select(1, index).T  # not kept for all points: that would be as much memory again
+        query = torch.cat([-2 * column[:, :-2], column[:, -1:], column[:, -2:-1]], dim=1)
+        torch.minimum(nearest, (query @ columns)[0], out=nearest)
         nearest.index_fill_(0, index, -1)
     return chosen

@@ -17,6 +17,7 @@ from nand_core.detectors.coreset import (
 )
 from nand_core.detectors.patch_features import PatchFeatures, image_maps
 from nand_core.detectors.patches import Bank, joined_patches, pooled_patches, reweighted_score
+from nand_core.detectors.sample import Sample
 from nand_core.detectors.settings import PatchCoreSettings
 from nand_core.errors import NandError
 from nand_core.view import View
@@ -38,13 +39,16 @@ class PatchCore:
         self._bank: Bank | None = None
 
     def fit(self, good: Iterable[ImageBatch]) -> None:
-        """Fill the memory bank.
+        """Fill the memory bank. Memory does not grow with the images once there are ``patches`` of them.
 
         Raises:
             NandError: there are too few good images for a coreset.
         """
-        patches = [self.embed(self._features(batch)).flatten(0, 2) for batch in good]
-        points = torch.cat(patches) if patches else torch.empty(0, 0)
+        sample = Sample(self._settings.patches, self._settings.seed)
+        for features in map(self._features, good):
+            for image in range(len(features[0])):  # one at a time: as vectors they take many times the memory
+                sample.add(self.embed(one[image : image + 1] for one in features).flatten(0, 2))
+        points = sample.points
         count = int(len(points) * self._settings.coreset)
         if count < 1:
             raise NandError(

@@ -130,6 +130,8 @@ class PatchCoreSettings(PatchSettings):
             a vector, how the coreset is projected and started, how a map is up-sampled and smoothed.
         dimensions: of a patch's vector (published variant).
         coreset: share of the patches kept.
+        patches: most patches that the coreset is chosen from, a seeded sample where the good images have more: memory
+            and time do not grow with them any further. By default all of those of any class of MVTec AD are taken.
         distance: in the map; the published program has the square of L2. Suppression multiplies the map, so the
             two rank differently.
         seed: of the projection and the coreset's start.
@@ -139,6 +141,7 @@ class PatchCoreSettings(PatchSettings):
     variant: Literal["published", "anomalib"] = "anomalib"
     dimensions: int = Field(1024, gt=0, le=1 << 16)
     coreset: float = Field(0.1, gt=0, le=1)
+    patches: int = Field(320_000, ge=1, le=1 << 30)
     distance: Literal["l2", "squared"] = "l2"
     seed: Seed = 0
 
@@ -183,6 +186,13 @@ class WinCLIPSettings(Settings):
     def _once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) < len(value):
             raise ValueError("a scale stands there twice; remove one")
+        return value
+
+    @field_validator("encoder")
+    @classmethod
+    def _one_grid(cls, value: EncoderSettings | None) -> EncoderSettings | None:
+        if value is not None and value.tiles is not None:
+            raise ValueError("tiles are those of the section encoder, for every detector; leave them out here")
         return value
 
 

@@ -24,6 +24,9 @@ from nand_core.errors import NandError
 from nand_core.prompts.templates import fill, object_name, sentences
 from nand_core.view import View
 
+_AT_ONCE = 16
+"""References encoded together: their windows take many times the memory that they do."""
+
 
 class WinCLIP:
     """Harmonic fusion of window scores; with references, the mean with their distance to the nearest good one."""
@@ -46,22 +49,28 @@ class WinCLIP:
         if not self.trained:
             return
         batches = list(good)
-        chosen = self._choose([image_id for batch in batches for image_id in batch.ids])
-        pictures: dict[str, Image.Image] = {}
-        for batch in batches:
-            if not set(chosen).isdisjoint(batch.ids):
-                pictures |= zip(batch.ids, batch.images(), strict=True)
-        features = self._encode([pictures[image_id] for image_id in chosen])
+        chosen = self._choose({image_id for batch in batches for image_id in batch.ids})
+        seen: dict[str, list[Tensor]] = {image_id: [] for image_id in chosen}  # of an image in tiles all of them
+        batches.reverse()
+        while batches:  # one that is done with keeps no decoded image
+            batch = batches.pop()
+            if not seen.keys().isdisjoint(batch.ids):
+                for image_id, image in zip(batch.ids, batch.images(), strict=True):
+                    if image_id in seen:
+                        seen[image_id].append(self._context.vlm().preprocess(image))
+        pixels = torch.stack([view for image_id in chosen for view in seen[image_id]])
+        # The references of whole images at once, as ever.
+        parts = [self._encode(part) for part in torch.split(pixels, max(self._settings.shots, _AT_ONCE))]
         ids = torch.frombuffer(bytearray(json.dumps(chosen).encode()), dtype=torch.uint8)
-        self._references = {"ids": ids, "patches": features.patches} | {
-            f"windows_{scale}": windows
-            for scale, windows in zip(self._settings.scales, features.windows, strict=True)
+        self._references = {"ids": ids, "patches": torch.cat([part.patches for part in parts])} | {
+            f"windows_{scale}": torch.cat([part.windows[number] for part in parts])
+            for number, scale in enumerate(self._settings.scales)
         }
 
     @property
     def reference_ids(self) -> list[str]:
         """The ids of the reference images."""
-        return json.loads(bytes(self._fitted()["ids"].tolist())) if self.trained else []
+        return _ids(self._fitted()) if self.trained else []
 
     def state(self) -> dict[str, Tensor]:
         """``patches`` (k, P, C), ``windows_<scale>`` (k, W, E), and ``ids``, the references' ids as JSON in UTF-8."""
@@ -80,11 +89,17 @@ class WinCLIP:
             return
         vlm, settings = self._context.vlm(), self._settings
         h, w = patch_grid(vlm, settings.scales)
-        expected = {"ids": (None,), "patches": (settings.shots, h * w, None)} | {
-            f"windows_{s}": (settings.shots, (h - s + 1) * (w - s + 1), vlm.embed_dim)
-            for s in settings.scales
+        # As many as shots, of images in tiles more.
+        count = len(state["patches"]) if "patches" in state else None
+        expected = {"ids": (None,), "patches": (count, h * w, None)} | {
+            f"windows_{s}": (count, (h - s + 1) * (w - s + 1), vlm.embed_dim) for s in settings.scales
         }
         check_state(state, expected)
+        if len(held := _ids(state)) != settings.shots:
+            raise NandError(
+                f"detector state: holds {len(held)} references, expected {settings.shots}; "
+                "it was stored with other settings, run the stage again"
+            )
         self._references = {name: value.to(vlm.device) for name, value in state.items()}
 
     def maps(self, batch: ImageBatch) -> Tensor:
@@ -97,8 +112,9 @@ class WinCLIP:
 
     def scores_and_maps(self, images: list[Image.Image]) -> tuple[Tensor, Tensor]:
         """WinCLIP's own image scores (n,) and its maps (n, S, S)."""
-        scores, grids = self.grids(self._encode(images))
-        size = self._context.vlm().image_size
+        vlm = self._context.vlm()
+        scores, grids = self.grids(self._encode(torch.stack([vlm.preprocess(image) for image in images])))
+        size = vlm.image_size
         maps = F.interpolate(grids[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
         return scores.cpu(), maps.cpu()
 
@@ -143,16 +159,13 @@ class WinCLIP:
         cosine = F.normalize(embeddings, dim=-1) @ F.normalize(self.text(), dim=-1).T
         return (cosine / self._settings.temperature).softmax(dim=-1)[..., 1]
 
-    def _encode(self, images: list[Image.Image]) -> WindowFeatures:
-        vlm = self._context.vlm()
-        return encode_windows(
-            vlm, torch.stack([vlm.preprocess(image) for image in images]), self._settings.scales
-        )
+    def _encode(self, pixels: Tensor) -> WindowFeatures:
+        return encode_windows(self._context.vlm(), pixels, self._settings.scales)
 
     def _index(self, shape: tuple[int, int], scale: int) -> Tensor:
         return window_index(shape, scale).to(self._context.vlm().device)
 
-    def _choose(self, ids: list[str]) -> list[str]:
+    def _choose(self, ids: set[str]) -> list[str]:
         if len(ids) < self._settings.shots:
             raise NandError(
                 f"winclip: shots={self._settings.shots}, but class {self._context.class_name!r} has "
@@ -164,6 +177,11 @@ class WinCLIP:
         if self._references is None:
             raise NandError("winclip: no reference images yet; fit the detector or load its state first")
         return self._references
+
+
+def _ids(state: Mapping[str, Tensor]) -> list[str]:
+    found: list[str] = json.loads(bytes(state["ids"].tolist()))
+    return found
 
 
 def _distance(embeddings: Tensor, references: Tensor) -> Tensor:

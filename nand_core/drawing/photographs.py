@@ -40,7 +40,7 @@ def painted(photographs: Sequence[Image.Image], side: int, seed: int, index: int
         width = side if rng.random() < 0.4 else int(rng.integers(side // 2, side + 1))
         x, y = rng.integers(0, side - width + 1, 2)
         window = np.s_[y : y + width, x : x + width]
-        change, label = _defect(rng, image[window], TYPES[kind], grey)
+        change, label = defect(rng, image[window], TYPES[kind], grey)
         image[window] = np.clip(image[window] + change, 0, 1)
         labels[window] = np.where(label > 0, label, labels[window])
     if rng.random() < 0.3:
@@ -74,7 +74,7 @@ def _view(rng: Rng, photograph: Image.Image, side: int) -> np.ndarray:
     return np.clip(image ** c.loguniform(rng, 0.8, 1.25) * rng.uniform(0.85, 1.18), 0, 1).astype(np.float32)
 
 
-def _defect(rng: Rng, window: np.ndarray, name: str, grey: bool) -> tuple[np.ndarray, np.ndarray]:
+def defect(rng: Rng, window: np.ndarray, name: str, grey: bool) -> tuple[np.ndarray, np.ndarray]:
     """What a defect adds to a square window (w, w, 3), and its labels (w, w): those of a defect too faint are 0."""
     size = (len(window), len(window))
     small = _resized(window, (c.SIZE, c.SIZE))

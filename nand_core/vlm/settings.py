@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nand_core.settings import Block, Seed, Settings, Side
 
@@ -33,6 +33,28 @@ class AdaptSettings(Settings):
     seed: Seed = 0
 
 
+class TileSettings(Settings):
+    """Large images are looked at tile by tile (``nand_core.tiles``): by the encoder, and by detectors' own networks.
+
+    Attributes:
+        size: side of a tile in pixels of the image.
+        overlap: of two neighbours in pixels, at least; a defect up to this size lies in some tile as a whole.
+    """
+
+    size: int = Field(512, ge=16, le=1 << 14)
+    overlap: int = Field(64, ge=0, le=1 << 13)
+
+    @model_validator(mode="after")
+    def _moving(self) -> TileSettings:
+        if self.overlap > self.size // 2:
+            raise ValueError("overlap must be at most half of size")
+        return self
+
+
+Tiles = Annotated[TileSettings | None, Field(exclude_if=lambda tiles: tiles is None)]
+"""No part of any key where images are looked at as a whole."""
+
+
 class EncoderSettings(Settings):
     """An open_clip model and the linear layers that bring its patch tokens into the joint space.
 
@@ -52,6 +74,8 @@ class EncoderSettings(Settings):
         batch_size: images encoded at a time.
         adapt: learn heads for each class in place of ``linear_layers``; null: no. An empty section ({}) takes the
             defaults: minutes a class on two cores, once.
+        tiles: cut images that are larger than a tile; null: every image is looked at as a whole. An empty section
+            ({}) takes the defaults.
     """
 
     model: str = "embedded"
@@ -65,6 +89,7 @@ class EncoderSettings(Settings):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:(0|[1-9]\d?))?)$")
     batch_size: int = Field(16, gt=0, le=4096)
     adapt: AdaptSettings | None = None
+    tiles: Tiles = None
 
     @field_validator("layers")
     @classmethod

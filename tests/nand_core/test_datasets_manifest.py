@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from nand_core.datasets import manifest
+from nand_core.datasets.images import measured
 from nand_core.datasets.layout import mask_paths
 from nand_core.datasets.manifest import (
     build_manifest,
@@ -226,3 +229,22 @@ def test_the_same_pixels_in_another_file_are_identical(root):
         "identical images in carpet: cut and carpet: train: carpet/test/cut/0.png = carpet/train/good/9.tif"
     ]
     assert "pixels" not in build_manifest(SETTINGS, root)
+
+
+def test_large_images_are_decoded_one_at_a_time_and_small_ones_together(root, monkeypatch):
+    frame = digest_files(scan(SETTINGS, root), root)
+    waiting = threading.Barrier(2)
+    monkeypatch.setattr(manifest, "measured", lambda path, file: (waiting.wait(5), measured(path, file))[1])
+    check_images(frame.iloc[:2], root)  # two are decoded at once, or the barrier breaks
+    at_work = threading.Lock()
+
+    def alone(path, file):
+        assert at_work.acquire(blocking=False), "another one is being decoded"
+        try:
+            return measured(path, file)
+        finally:
+            at_work.release()
+
+    monkeypatch.setattr(manifest, "measured", alone)
+    monkeypatch.setattr(manifest, "_LARGE", 20)
+    assert len(check_images(frame, root)) == len(frame)

@@ -21,6 +21,7 @@ from nand_core.detectors.coreset import dense_projection, greedy_coreset, start_
 from nand_core.detectors.networks import backbone_digest, build_backbone
 from nand_core.detectors.patchcore import PatchCore, PatchCoreSettings
 from nand_core.detectors.patches import Bank, gaussian_blur, nearest_neighbours, paste_centre, pooled_patches
+from nand_core.detectors.sample import Sample
 from nand_core.errors import NandError
 
 
@@ -258,3 +259,30 @@ def test_backbone_preprocessing_cuts_the_centre():
     pixels = Modules(Stem(), ("layer2",), 64, 32, torch.device("cpu")).preprocess(striped((16, 16, 48, 48)))
     assert pixels.shape == (3, 32, 32)
     torch.testing.assert_close(pixels[0], torch.full((32, 32), (250 / 255 - 0.485) / 0.229))
+
+
+def test_a_sample_keeps_all_up_to_its_size_and_then_each_as_likely():
+    points = torch.arange(60.0)[:, None]
+    whole = Sample(60, 0)
+    for part in points.split(7):
+        whole.add(part)
+    assert torch.equal(whole.points, points)
+    counts = torch.zeros(60)
+    for seed in range(200):
+        some = Sample(20, seed)
+        for part in points.split(7):
+            some.add(part)
+        kept = some.points[:, 0].long()
+        assert len(kept) == 20 == len(kept.unique())
+        counts[kept] += 1
+    assert (counts / 200 - 1 / 3).abs().max() < 0.14  # 4 deviations
+
+
+def test_more_patches_than_the_bound_leave_a_sample_of_them_to_the_coreset(vlm):
+    pictures = [Batch(images(name), vlm=vlm) for name in ("img0", "img1", "img2")]
+    few, again, every = (detector(vlm, coreset=1.0, patches=most) for most in (100, 100, 1000))
+    for one in (few, again, every):
+        one.fit(pictures)
+    bank, whole = few.state()["bank"], every.state()["bank"]
+    assert len(bank) == 100 < len(whole) and torch.equal(bank, again.state()["bank"])
+    assert {tuple(row) for row in bank.tolist()} < {tuple(row) for row in whole.tolist()}

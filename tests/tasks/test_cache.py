@@ -22,6 +22,7 @@ from nand_core.artifacts.store import Record, Store, sha256_file
 from nand_core.decision import Claimed
 from nand_core.protocol import EvaluationSettings
 from nand_core.settings import ExampleSettings, Rule
+from nand_core.vlm.settings import EncoderSettings, TileSettings
 from tasks import code
 from tasks.cache import ContentKey, Spec, item_key
 from tasks.code import code_digest
@@ -40,7 +41,8 @@ def record(digit: str) -> Record:
 SPECS = {
     EncodeSpec: (
         {"images": ("a" * 64,), "paths": ("a.png",), "encoder": {"model": "embedded"}},
-        {"images": ("b" * 64,), "paths": ("b.png",), "encoder": {"model": "other"}, "bits": 12},
+        {"images": ("b" * 64,), "paths": ("b.png",), "encoder": {"model": "other"}, "bits": 12,
+         "tiles": TileSettings(size=100, overlap=20)},
     ),
     PromptSpec: (
         {"class_name": "carpet", "group": "thread", "determines": {"phrases": 8}, "known": {"carpet": ("thread",)}},
@@ -242,10 +244,11 @@ def test_what_prefect_writes_leaves_the_record_as_it_is(store):
     assert (store.records / KEY).read_bytes() == before
 
 
-def test_bits_are_part_of_a_key_where_there_are_some():
+def test_bits_and_tiles_are_part_of_a_key_where_there_are_some():
     values = {"images": ("a" * 64,), "paths": ("a.png",), "encoder": {}}
     plain, deep = EncodeSpec(**values), EncodeSpec(**values, bits=12)
-    assert "bits" not in plain.key() and deep.key() == {**plain.key(), "bits": 12}
+    assert plain.key() == EncodeSpec(**values, tiles=None).key() and "tiles" not in EncoderSettings().model_dump()
+    assert plain.key().keys() == {"images", "encoder"} and deep.key() == {**plain.key(), "bits": 12}
     shards = [GoodSpec(class_name="a", shards=(Shard(ids=("a",), images=("b",), bits=bits),), encoder={},
                        settings=ExampleSettings()).key()["shards"][0] for bits in (None, 12)]  # fmt: skip
     assert "bits" not in shards[0] and shards[1] == {**shards[0], "bits": 12}
