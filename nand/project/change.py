@@ -206,13 +206,15 @@ def _looked_at(
 
 def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Change | None:
     """The change, if params.yaml is valid with it too; None while the demo's images are yet to be drawn."""
+    from nand.project.structure import groups_of, images
     from nand_core.config import load_params
     from nand_core.errors import nearest
 
     params = load_params(PARAMS)
-    groups = data_groups(params)
-    if groups is None:
+    found = images(params)
+    if found is None:
         return None
+    groups = groups_of(found)
     if class_name not in groups:
         raise NandError(f"unknown class {class_name!r}{nearest(class_name, groups)}")
     change = plan(params, groups)
@@ -220,17 +222,6 @@ def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Chang
     params_file.write(trial, change.edit(params_file.read(PARAMS)))
     load_params(trial)
     return change
-
-
-def data_groups(params: Params) -> Groups | None:
-    """The data set's classes with their groups; None while the demo's images are yet to be drawn."""
-    from nand_core.datasets.manifest import scan
-    from nand_core.normalities import known_groups
-
-    root = Path(params.dataset.root)
-    if params.dataset.kind == "demo" and not root.exists():
-        return None
-    return known_groups(scan(params.dataset, root))
 
 
 def _flow(environment: Mapping[str, str], *arguments: str) -> int:
