@@ -8,8 +8,10 @@ import time
 import pytest
 from pydantic import TypeAdapter
 
+from flows import __main__ as stages
 from flows import demo_data, parameters, run
 from flows.mistakes import in_one_line
+from flows.record import RUN_ID, WRITTEN
 from nand_core.errors import NandError
 
 
@@ -99,3 +101,12 @@ def test_nothing_is_drawn_for_images_of_ones_own(lines, tmp_path, monkeypatch):
     demo_data.demo_data.fn("params.yaml")
     assert lines == ["demo_data: nothing to draw, the images are those of parts (dataset.kind: folder)"]
     assert list((tmp_path / "data/demo").iterdir()) == []
+
+
+def test_what_nand_has_just_written_for_this_run_is_not_looked_at_again(monkeypatch):
+    monkeypatch.setenv(RUN_ID, "this one")
+    assert stages._ran_elsewhere(["inputs"]) is None
+    monkeypatch.setenv(WRITTEN, "another")
+    assert stages._ran_elsewhere(["inputs"]) is None
+    monkeypatch.setenv(WRITTEN, "this one")
+    assert stages._ran_elsewhere(["inputs"]) == 0
