@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.consent import STATUS, ConsentNeeded
 from flows.mistakes import in_one_line
-from flows.record import RUN_ID, WRITTEN, dvc_above
+from flows.record import BESIDE, RUN_ID, WRITTEN, dvc_above
 from nand_core.errors import NandError
 
 STAGES = (
@@ -74,7 +74,7 @@ def _inputs() -> int:
 def _run(name: str, rest: list[str], stopped: str) -> int:
     from flows.loading import load
     from flows.processes import sigterm_raises
-    from flows.server import GIVEN, STARTING, wait_for_server
+    from flows.server import wait_for_server
     from flows.warm import PREFECT
 
     try:
@@ -91,8 +91,7 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
 
         stage = getattr(importlib.import_module(f"flows.{name}"), name)
         if url := os.environ.get("PREFECT_API_URL"):
-            # nand has just started one, or has asked it already
-            wait_for_server(url, STARTING if os.environ.get(RUN_ID) else GIVEN)
+            wait_for_server(url, _patience())
         for logger in ("prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(logger).addFilter(_OneLine())
         # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.
@@ -117,6 +116,13 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
         print(stopped, file=sys.stderr)
         return stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
     return 0
+
+
+def _patience() -> float:
+    """Seconds for the server to answer: whoever shares one among the stages has just started it, or has asked it."""
+    from flows.server import GIVEN, STARTING
+
+    return STARTING if os.environ.get(RUN_ID) or os.environ.get(BESIDE) else GIVEN
 
 
 def _end_at_once(status: list[int]) -> None:

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 from flows import __main__ as stages
 from flows import demo_data, parameters, run
 from flows.mistakes import in_one_line
-from flows.record import RUN_ID, WRITTEN
+from flows.record import BESIDE, RUN_ID, WRITTEN
+from flows.server import GIVEN, STARTING
 from nand_core.errors import NandError
 
 
@@ -110,3 +111,10 @@ def test_what_nand_has_just_written_for_this_run_is_not_looked_at_again(monkeypa
     assert stages._ran_elsewhere(["inputs"]) is None
     monkeypatch.setenv(WRITTEN, "this one")
     assert stages._ran_elsewhere(["inputs"]) == 0
+
+
+def test_a_server_that_was_started_for_the_stages_may_take_its_time(monkeypatch):
+    monkeypatch.delenv(RUN_ID, raising=False)
+    assert stages._patience() == GIVEN, "the user's own is there, or it is not"
+    monkeypatch.setenv(BESIDE, "a bare dvc")
+    assert stages._patience() == STARTING
