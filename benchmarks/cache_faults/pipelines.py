@@ -57,8 +57,8 @@ def pipelines(bench: Bench, times: int) -> Iterator[Row]:
         slowest = max(slowest, time.monotonic() - began)
         found, wanted = _content(project.folder), expected[project.params["encoder"]["adapt"]["steps"]]
         differ = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-        print(f"{sum(kills.values())} kills, {row.wrong} wrong", flush=True)
         row.judge(f"{command[2]} after {ROUND} kills: {', '.join(differ)}: {said[-2000:]}", not said and not differ)
+        print(f"{sum(kills.values())} kills", *row.notes, sep="\n  ", flush=True)
     row.notes.append(", ".join(f"{what} {count}" for what, count in sorted(kills.items())))
     row.notes.append(f"undisturbed {whole:.0f} s, slowest run to the end {slowest:.0f} s")
     yield row
