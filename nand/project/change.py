@@ -191,13 +191,13 @@ def _looked_at(
     """The change as :func:`_checked`, and whether the results are those of the settings as they stand."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     print("looking at what the results were made from", flush=True)
+    change = _checked(class_name, plan)
+    if change:
+        print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
+        encodes = change.added and change.normality.apart
+        prepare(environment, "flows.normality", *[LATE] * encodes)  # takes longer than all that dvc looks at
     inputs()
     with supervised(dvc("status", "--json", "dvc.yaml"), environment, text=True, **pipes) as asked:
-        change = _checked(class_name, plan)  # while dvc looks
-        if change:
-            print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
-            encodes = change.added and change.normality.apart
-            prepare(environment, "flows.normality", *[LATE] * encodes)
         answer, said = asked.communicate()
     if asked.returncode:
         raise NandError(f"dvc status failed: {' '.join(said.split()[-60:])}")
