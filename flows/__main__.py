@@ -9,13 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from flows.beside import beside, join
 from flows.consent import STATUS, ConsentNeeded
 from flows.mistakes import in_one_line
-from flows.processes import end_after, sigterm_raises, stops_soon
-from flows.record import RUN_ID, dvc_above
-from flows.server import GIVEN, STARTING, wait_for_server
-from flows.warm import PREFECT, handed_over, load, serve
+from flows.record import BESIDE, RUN_ID, WRITTEN, dvc_above
 from nand_core.errors import NandError
 
 STAGES = (
@@ -54,6 +50,8 @@ def main(arguments: list[str]) -> int:
     name, *rest = arguments
     if arguments == ["inputs"]:
         return _inputs()
+    from flows.processes import stops_soon
+
     stopped = f"{name}: stopped; finished items are kept, the same command goes on from there"
     with stops_soon(stopped):
         return _run(name, rest, stopped)
@@ -74,6 +72,11 @@ def _inputs() -> int:
 
 
 def _run(name: str, rest: list[str], stopped: str) -> int:
+    from flows.loading import load
+    from flows.processes import sigterm_raises
+    from flows.server import wait_for_server
+    from flows.warm import PREFECT
+
     try:
         from nand_core.artifacts.disk import require_room
         from nand_core.config import load_params
@@ -88,8 +91,7 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
 
         stage = getattr(importlib.import_module(f"flows.{name}"), name)
         if url := os.environ.get("PREFECT_API_URL"):
-            # nand has just started one, or has asked it already
-            wait_for_server(url, STARTING if os.environ.get(RUN_ID) else GIVEN)
+            wait_for_server(url, _patience())
         for logger in ("prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(logger).addFilter(_OneLine())
         # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.
@@ -116,6 +118,13 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
     return 0
 
 
+def _patience() -> float:
+    """Seconds for the server to answer: whoever shares one among the stages has just started it, or has asked it."""
+    from flows.server import GIVEN, STARTING
+
+    return STARTING if os.environ.get(RUN_ID) or os.environ.get(BESIDE) else GIVEN
+
+
 def _end_at_once(status: list[int]) -> None:
     """Leave out what Python does last, taking torch's modules apart: more than a second for every stage."""
     logging.shutdown()
@@ -124,20 +133,39 @@ def _end_at_once(status: list[int]) -> None:
     os._exit(status[-1])
 
 
+def _ran_elsewhere(arguments: list[str]) -> int | None:
+    """The exit status of what needs no work, or has a warm process to do it; None: it is to be done here."""
+    if arguments == ["inputs"] and os.environ.get(WRITTEN) == os.environ.get(RUN_ID, ""):
+        return 0
+    if dvc := dvc_above():
+        from flows.processes import end_after
+
+        end_after(dvc)
+    if arguments == ["inputs"]:
+        return None
+    if dvc:
+        from flows.beside import join
+
+        join(dvc)
+    from flows.warm import handed_over
+
+    return handed_over(arguments)
+
+
 if __name__ == "__main__":
     status = [1]  # of a run that an exception ends
     atexit.register(_end_at_once, status)  # the first to be registered is called last: Prefect sends its logs before
     arguments = sys.argv[1:]
     if arguments[:1] == ["--beside"]:
+        from flows.beside import beside
+
         beside(arguments[1])
         sys.exit(0)
     if arguments[:1] == ["--warm"]:
-        ran, arguments = None, serve(*map(int, arguments[1:]))
+        from flows.warm import serve
+
+        ran, arguments = None, serve(*arguments[1:])
     else:
-        if dvc := dvc_above():
-            end_after(dvc)
-            if arguments != ["inputs"]:
-                join(dvc)
-        ran = handed_over(arguments) if arguments != ["inputs"] else None
+        ran = _ran_elsewhere(arguments)
     status.append(main(arguments) if ran is None else ran)
     sys.exit(status[-1])

@@ -18,7 +18,6 @@ from typing import IO, Any, cast
 import psutil
 from filelock import FileLock
 
-from flows.local_server import local_server
 from flows.processes import at_work
 from flows.record import BESIDE
 from flows.warm import VARIABLE, warm_process
@@ -80,15 +79,9 @@ def beside(name: str) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     said = os.fdopen(os.dup(1), "w")  # who started this reads one line; what is said below belongs into the log
     os.dup2(2, 1)
-    waiting, needed = map(os.fdopen, os.pipe(), ("rb", "wb"))
-    environment = {**os.environ, BESIDE: name}
-    own = {} if "PREFECT_API_URL" in environment else {"PREFECT_UI_URL": ""}
     with (
         suppress(psutil.NoSuchProcess),
-        waiting,
-        needed,
-        local_server(STATE / "prefect", environment, waiting.fileno()) as url,
-        warm_process(STATE / "beside", {**environment, **own, "PREFECT_API_URL": url}, needed) as shared,
+        warm_process(STATE / "beside", STATE / "prefect", {**os.environ, BESIDE: name}) as shared,
     ):
         said.write(json.dumps({key: shared[key] for key in ADDED if key in shared}) + "\n")
         said.close()

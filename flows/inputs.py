@@ -7,9 +7,10 @@ dvc.yaml's stages depend on these files, so that dvc starts those that are touch
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from nand_core.detectors.outside import detector_files, plugin_version
 from nand_core.detectors.settings import PluginSettings
 from nand_core.vlm.outside import encoder_files
 from nand_core.vlm.settings import SHIPPED
-from tasks.code import code_of, read_source
+from tasks.code import Sources, code_of, read_source
 
 ARTIFACTS = Path("artifacts")
 FOLDER = ARTIFACTS / "inputs"
@@ -69,48 +70,58 @@ def path_of(stage: str) -> Path:
 def _current(params: Params) -> dict[str, Inputs]:
     """The inputs of every stage as they are now."""
     known = KnownFiles(KNOWN)
-    found = {stage: _stage(params, stage, known) for stage in STAGES}
+    look = _Look(known)
+    found = {stage: _stage(params, stage, look) for stage in STAGES}
     for name in params.detectors:
-        found[f"{BY_DETECTOR}@{name}"] = _detector(params, name, known)
+        found[f"{BY_DETECTOR}@{name}"] = _detector(params, name, look)
     known.save()
     return found
 
 
-def _stage(params: Params, stage: str, known: KnownFiles) -> Inputs:
+class _Look:
+    """One look at the files: what several stages use is looked at once."""
+
+    def __init__(self, known: KnownFiles) -> None:
+        self.sources = Sources(partial(known.ask, kind="source", read=read_source))
+        self.sha256 = cache(partial(known.ask, kind="sha256", read=sha256_file))
+        self.data = cache(lambda folder: tuple(_data(folder)))
+
+
+def _stage(params: Params, stage: str, look: _Look) -> Inputs:
     used = stage not in WITHOUT_ENCODER and (stage != "adaptation" or params.encoder.adapt is not None)
-    return _inputs(stage, encoder_files(params.encoder) if used else {}, known)
+    return _inputs(stage, encoder_files(params.encoder) if used else {}, look)
 
 
-def _detector(params: Params, name: str, known: KnownFiles) -> Inputs:
+def _detector(params: Params, name: str, look: _Look) -> Inputs:
     settings = params.detectors[name]
-    found = _inputs(BY_DETECTOR, detector_files(settings, params.encoder), known)
+    found = _inputs(BY_DETECTOR, detector_files(settings, params.encoder), look)
     if isinstance(settings, PluginSettings):
         found["libraries"] |= plugin_version(settings.name)
     return found
 
 
-def _inputs(module: str, files: dict[str, Path], known: KnownFiles) -> Inputs:
-    code = code_of(f"flows.{module}", lambda path: known.ask(path, "source", read_source))
-    sha256 = partial(known.ask, kind="sha256", read=sha256_file)
+def _inputs(module: str, files: dict[str, Path], look: _Look) -> Inputs:
+    code = code_of(f"flows.{module}", look.sources)
     folders = {source.parent: _folder(name, source) for name, source in code.sources.items()}
     data = {
-        f"{name}/{path.relative_to(folder).as_posix()}": sha256(path)
+        f"{name}/{path.relative_to(folder).as_posix()}": look.sha256(path)
         for folder, name in folders.items()
-        for path in _data(folder)
+        for path in look.data(folder)
     }
     return {
         "code": code.modules | data,
         "libraries": code.libraries,
-        "files": {name: sha256(path) for name, path in files.items()},
+        "files": {name: look.sha256(path) for name, path in files.items()},
     }
 
 
 def _data(folder: Path) -> Iterator[Path]:
     """What lies in a package's folder and those below that are none, without the models that are shipped there."""
-    for path in folder.iterdir():
-        if path.suffix in DATA and path.is_file():
+    for entry in os.scandir(folder):
+        path = Path(entry.path)
+        if path.suffix in DATA and entry.is_file():
             yield path
-        elif path.is_dir() and path not in SHIPPED.values() and not (path / "__init__.py").exists():
+        elif entry.is_dir() and path not in SHIPPED.values() and not (path / "__init__.py").exists():
             yield from _data(path)
 
 

@@ -6,15 +6,19 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import psutil
-from filelock import FileLock
+from typing import TYPE_CHECKING, Any
 
 from nand_core.artifacts.disk import refusals, replacing
 
+if TYPE_CHECKING:
+    import psutil
+
 FILE = "last_run.json"
 RUN_ID = "NAND_RUN_ID"
+IMAGE_FEATURES = "image_features"
+"""Stands among the stages of a record: the images that they have encoded."""
+WRITTEN = "NAND_INPUTS_WRITTEN"
+"""Set to a run that has itself just written what its stages depend on (``flows.inputs``)."""
 BESIDE = "NAND_BESIDE"
 """Names the run of a bare dvc, whose stages share a process (``flows.beside``)."""
 
@@ -33,12 +37,16 @@ def run_id() -> str:
     """Names the run that this process belongs to: given by ``nand repro``, else the ``dvc`` above it."""
     if given := os.environ.get(RUN_ID) or os.environ.get(BESIDE):
         return given
+    import psutil
+
     process = dvc_above() or psutil.Process()
     return f"{process.pid}-{process.create_time():.2f}"
 
 
 def dvc_above() -> psutil.Process | None:
     """The ``dvc`` that runs this process as a stage."""
+    import psutil
+
     for parent in psutil.Process().parents():
         if any(Path(word).name == "dvc" for word in parent.cmdline()[:3]):
             return parent
@@ -47,6 +55,8 @@ def dvc_above() -> psutil.Process | None:
 
 def record_stage(folder: Path, stage: str, counts: StageCounts) -> None:
     """Add one stage's counts to the current run's record, begun anew when the run is another one."""
+    from filelock import FileLock
+
     path = folder / FILE
     with refusals(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,6 @@ the warm process found it (the environment, the folder, an edited module) the st
 from __future__ import annotations
 
 import atexit
-import gc
-import importlib
 import json
 import os
 import signal
@@ -21,7 +19,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from flows.loading import load
 
 VARIABLE = "NAND_WARM"
 PREFECT = ("prefect.flow_engine", "prefect.task_engine", "fastapi.encoders", "flows.runners")
@@ -33,45 +33,42 @@ _OF_A_COMMAND = ("DVC_", "_", "SHLVL", "PWD", "OLDPWD")
 _COLD = b"cold"
 
 
-def load(modules: Iterable[str]) -> None:
-    """Import modules, faster than usual: nothing that they make is garbage, and a fork need not copy it.
-
-    What fails is left to whoever uses it.
-    """
-    gc.disable()
-    for name in modules:
-        with suppress(Exception):
-            importlib.import_module(name)
-    gc.freeze()
-    gc.enable()
-
-
 @contextmanager
-def warm_process(path: Path, environment: Mapping[str, str], waiting: IO[bytes]) -> Iterator[dict[str, str]]:
-    """A warm process, ended again; yields the environment with which stages find it.
+def warm_process(path: Path, home: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """A warm process, ended again; with PREFECT_API_URL unset it starts a Prefect server when it is first asked.
+
+    Yields the environment with which stages find both.
 
     Args:
         path: of its socket, short and relative, as a socket's name may have 100 characters at most.
+        home: of the server.
         environment: that of the stages.
-        waiting: closed here, and in the warm process as soon as it is asked for anything.
+
+    Raises
+    ------
+    NandError
+        When no Prefect server answers at PREFECT_API_URL.
     """
+    from flows.local_server import URL, free_address, given, local_server
     from flows.processes import end_tree
 
-    found = {**environment, VARIABLE: str(path)}
+    # A page that is gone with this run is not worth a link for each of its stages.
+    url, own = (answers, {}) if (answers := given(environment)) else (free_address(), {"PREFECT_UI_URL": ""})
+    found = {**environment, **own, URL: url, VARIABLE: str(path)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(str(path))
         except OSError:  # a file system without sockets
-            waiting.close()
-            yield dict(environment)
+            with local_server(home, environment) as url:
+                yield {**environment, **own, URL: url}
             return
         path.chmod(0o600)
         listener.listen()
-        kept = listener.fileno(), waiting.fileno()
-        command = [sys.executable, "-m", "flows", "--warm", *map(str, (os.getpid(), *kept))]
-        process = subprocess.Popen(command, env=found, stdin=subprocess.DEVNULL, pass_fds=kept)
-    waiting.close()
+        number = listener.fileno()
+        command = [sys.executable, "-m", "flows", "--warm", str(os.getpid()), str(number), str(home) if own else ""]
+        process = subprocess.Popen(command, env=found, stdin=subprocess.DEVNULL, pass_fds=[number])
     try:
         yield found
     finally:
@@ -131,30 +128,34 @@ def _ask(
     warm.sendall(request)
 
 
-def serve(parent: int, number: int, waiting: int) -> list[str]:
+def serve(parent: str, number: str, home: str) -> list[str]:
     """Be the warm process: fork one for each stage that is asked for.
 
     Args:
         parent: this process ends with it.
         number: the listening socket's.
-        waiting: the file's that is closed at the first request: then the Prefect server starts.
+        home: of the Prefect server, which starts at the first request; "" where there is one.
 
     Returns:
         The arguments of a stage, in its own process alone.
     """
+    from flows.local_server import start_server
     from flows.processes import end_with_parent
 
-    end_with_parent(signal.SIGTERM, parent)
+    end_with_parent(signal.SIGTERM, int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the stage by way of who asked for it
-    listener, held = socket.socket(fileno=number), os.fdopen(waiting, "wb")
+    listener, asked = socket.socket(fileno=int(number)), False
+    servers: list[subprocess.Popen[bytes]] = []  # none is waited for
     found, loaded, needed, own = _surroundings(os.environ), _sources(), list(PREFECT), os.getpid()
     while True:
         client, _ = listener.accept()
         request, files = _received(client)
         arguments = request["arguments"]
-        if arguments and not held.closed:
-            print(f"Prefect: {os.environ['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
-        held.close()
+        if not asked:
+            asked = True
+            servers += [start_server(Path(home), os.environ)] if home else []
+            if arguments:
+                print(f"Prefect: {os.environ['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
         if same := request["from"] == found:
             stage = [f"flows.{name}" for name in arguments[:1]]
             loaded = _load((*needed, *stage, *request["modules"]), loaded)

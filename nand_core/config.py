@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from nand_core.datasets.settings import SPLITS, DatasetSettings
 from nand_core.detectors.settings import DetectorSettings
 from nand_core.errors import NandError, nearest
-from nand_core.normalities import current, known_groups
+from nand_core.normalities import Groups, current, known_groups
 from nand_core.prompts.settings import PromptSettings
 from nand_core.settings import ANY, EvaluationSettings, ReportSettings, RunSettings, Settings, SuppressionSection
 from nand_core.vlm.settings import EncoderSettings
@@ -149,6 +149,11 @@ def _fields(annotation: Any) -> dict[str, Any]:
 
 
 def check_names(params: Params, manifest: pd.DataFrame) -> None:
+    """:func:`check_groups` with those of a manifest."""
+    check_groups(params, known_groups(manifest))
+
+
+def check_groups(params: Params, classes: Groups) -> None:
     """Refuse normalities of classes, phrases for classes or texts, and thresholds of detectors, that there are not.
 
     Raises
@@ -156,7 +161,6 @@ def check_names(params: Params, manifest: pd.DataFrame) -> None:
     NandError
         Naming the unknown detector, class or group and the nearest known one.
     """
-    classes = known_groups(manifest)
     added = {(made.class_name, made.text) for made in current(params.prompts, classes)}
     for name, groups in params.prompts.explicit.items():
         if name not in classes:

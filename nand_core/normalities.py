@@ -15,6 +15,7 @@ from nand_core.prompts.settings import Added, Example, PromptSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+Groups = dict[str, tuple[str, ...]]
 _LONGEST = 60
 
 
@@ -48,10 +49,17 @@ class Normality:
         return self.name != self.group
 
 
-def known_groups(manifest: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+def known_groups(manifest: pd.DataFrame) -> Groups:
     """Every class's labelled groups."""
-    groups = manifest.groupby("class", sort=True)["group"].unique()
-    return {str(name): tuple(sorted(set(found) - {""})) for name, found in groups.items()}
+    return labelled_groups(zip(manifest["class"], manifest["group"], strict=True))
+
+
+def labelled_groups(found: Iterable[tuple[str, str]]) -> Groups:
+    """Every class's labelled groups, of the class and the group ("" for none) of every image."""
+    groups: dict[str, set[str]] = {}
+    for class_name, group in set(found):
+        groups.setdefault(class_name, set()).add(group)
+    return {name: tuple(sorted(groups[name] - {""})) for name in sorted(groups)}
 
 
 def resolve(class_name: str, entry: Added, groups: Collection[str]) -> Normality:

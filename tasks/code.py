@@ -60,27 +60,57 @@ def code_digest(module: str) -> str:
     return code_of(module).digest
 
 
-def code_of(module: str, ask: Callable[[Path], list[Any]] | None = None) -> Code:
+class Sources:
+    """The project's modules and the libraries as they are now: each is looked for and read once.
+
+    Args:
+        read: gives the sha256 of a source file and the modules that it imports; None: :func:`read_source`.
+    """
+
+    def __init__(self, read: Callable[[Path], list[Any]] | None = None) -> None:
+        self._read = read or read_source
+        self._modules: dict[str, tuple[Path, str, list[str]] | None] = {}
+        self._versions: dict[str, str] = {}
+
+    def module(self, name: str) -> tuple[Path, str, list[str]] | None:
+        """Its file, the sha256 of that, and what it imports; None for a name inside a module."""
+        if name not in self._modules:
+            path = _source(name)
+            self._modules[name] = (path, *self._read(path)) if path else None
+        return self._modules[name]
+
+    def version(self, package: str) -> str:
+        """"" where it is not installed."""
+        if package not in self._versions:
+            self._versions[package] = _version(package)
+        return self._versions[package]
+
+
+def code_of(module: str, sources: Sources | None = None) -> Code:
     """The code of a module. What is imported for type checkers alone is not used, and so no part of it.
 
     Args:
-        ask: gives the sha256 of a source file and the modules that it imports; None: :func:`read_source`.
+        sources: of one look at several modules; None: looked at anew.
     """
-    ask = ask or read_source
-    modules: dict[str, str] = {}
-    sources: dict[str, Path] = {}
+    sources = sources or Sources()
+    found: dict[str, tuple[Path, str]] = {}
     libraries: set[str] = set()
     open_names = [module]
     while open_names:
         name = open_names.pop()
+        if name in found:
+            continue
         if name.partition(".")[0] not in PACKAGES:
             libraries.update(COMPUTING.get(name.partition(".")[0], ()))
-        elif name not in modules and (path := _source(name)):
-            sources[name] = path
-            modules[name], imported = ask(path)
+        elif made := sources.module(name):
+            path, sha256, imported = made
+            found[name] = path, sha256
             open_names += imported
-    versions = {name: _version(name) for name in sorted(libraries)}
-    return Code(dict(sorted(modules.items())), dict(sorted(sources.items())), versions)
+    return Code(
+        {name: sha256 for name, (_, sha256) in sorted(found.items())},
+        {name: path for name, (path, _) in sorted(found.items())},
+        {name: sources.version(name) for name in sorted(libraries)},
+    )
 
 
 def read_source(path: Path) -> list[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 from PIL import Image, ImageOps
 
+from benchmarks.cache_faults.pipelines import pipelines
 from benchmarks.cache_faults.stores import calls, killed, power
 from benchmarks.cache_faults.swaps import Swapper
 from benchmarks.cache_faults.trials import FORMULA, PIPELINE, REPRO, Bench, Row, succeeded
@@ -262,4 +263,5 @@ SCENARIOS: dict[str, tuple[Callable[[Bench, int], Iterator[Row]], int, int]] = {
     "power": (power, 2000, 100),
     "calls": (calls, 1, 20),
     "kills": (killed, 100, 3),
+    "pipelines": (pipelines, 100, 5),
 }

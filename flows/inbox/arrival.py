@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from nand_core.datasets.images import EXTENSIONS, read_image
+from nand_core.datasets.images import read_image
+from nand_core.datasets.layout import EXTENSIONS
 from nand_core.errors import NandError, printable
 
 LONGEST = 200

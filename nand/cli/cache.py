@@ -7,23 +7,18 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
-from tqdm import tqdm
 
-from nand.cli.console import one_line
+from nand.cli.console import console, one_line
 from nand.cli.place import InProject
 from nand.project.place import STATE, require_project
-from nand.project.stages import declared_stages
-from nand_core.artifacts.remote import VARIABLE, SharedStore, open_store
-from nand_core.artifacts.store import Store
-from nand_core.artifacts.usage import Usage, current_keys, parse_size, remove, superfluous, survey, task_of
-from nand_core.artifacts.verify import verify as check_store
 from nand_core.errors import NandError
+
+if TYPE_CHECKING:
+    from nand_core.artifacts.store import Store
+    from nand_core.artifacts.usage import Usage
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 DAY = 86400.0
@@ -38,6 +33,8 @@ OUTCOMES = {
 @app.command(cls=InProject)
 def info() -> None:
     """What the cache holds, task by task."""
+    from nand_core.artifacts.usage import survey
+
     with one_line():
         store = _store()
         show(store, survey(store))
@@ -45,6 +42,8 @@ def info() -> None:
 
 def _store() -> Store:
     """The project's store, or the one that NAND_STORE names: that can be looked after from anywhere."""
+    from nand_core.artifacts.remote import VARIABLE, open_store
+
     if not os.environ.get(VARIABLE):
         require_project()
     return open_store(STATE)
@@ -52,6 +51,12 @@ def _store() -> Store:
 
 def show(store: Store, usage: Usage) -> None:
     """Print a table of the items by task, and what is of no use."""
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    from nand_core.artifacts.remote import SharedStore
+    from nand_core.artifacts.usage import task_of
+
     rows: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0])
     for one in usage.held:
         for key in one.keys:
@@ -67,7 +72,7 @@ def show(store: Store, usage: Usage) -> None:
     for name, (records, objects, size, used) in sorted(rows.items()):
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(used)) if used else ""
         table.add_row(name, str(records), str(objects), decimal(int(size)), day)
-    Console().print(table)
+    console().print(table)
     for paths, what in (
         (usage.orphans, "objects without a record"),
         (usage.broken, "records without an object"),
@@ -90,6 +95,12 @@ def verify() -> None:
     What the second level of NAND_STORE has is fetched again, the rest is removed and computed again when it is needed.
     Runs may go on meanwhile. Status 1 where something could not be mended.
     """
+    from rich.filesize import decimal
+    from tqdm import tqdm
+
+    from nand_core.artifacts.usage import task_of
+    from nand_core.artifacts.verify import verify as check_store
+
     with one_line():
         store = _store()
         if not store.root.exists():
@@ -133,6 +144,12 @@ def prune(
     With --keep-current alone everything but what the current results need goes. Beside the other options it
     keeps that from them. Nothing is removed while a run uses the cache.
     """
+    from rich.filesize import decimal
+
+    from nand.project.stages import declared_stages
+    from nand_core.artifacts.remote import VARIABLE
+    from nand_core.artifacts.usage import current_keys, parse_size, remove, superfluous, survey
+
     with one_line():
         if not (keep_current or older_than is not None or max_size is not None):
             raise NandError("say what may go: --keep-current, --older-than DAYS or --max-size SIZE")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.table import Table
 
 from flows.mistakes import in_one_line
 from nand_core.errors import NandError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 @contextmanager
@@ -26,8 +29,17 @@ def one_line() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
+def console(*, width: int | None = None, markup: bool = True) -> Console:
+    """What tables are printed on; loaded with the first of them."""
+    from rich.console import Console
+
+    return Console(width=width, markup=markup)
+
+
 def table_of(*columns: str, left: int = 1, **options: Any) -> Table:
     """A table whose first ``left`` columns are names and whose others are figures."""
+    from rich.table import Table
+
     table = Table(**options)
     for position, name in enumerate(columns):
         table.add_column(name, justify="left" if position < left else "right")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperOption
 
 from nand.cli.console import one_line
 from nand.cli.place import InProject, typed
-from nand.project.examples import Given
 from nand_core.errors import NandError
+
+if TYPE_CHECKING:
+    from nand.project.examples import Given
 
 LISTS = ("--like", "--unlike")
 PLACES = ("--box", "--mask")
@@ -89,6 +91,8 @@ def given(values: Sequence[str] | None) -> tuple[Given, ...]:
     NandError
         For a second box or mask.
     """
+    from nand.project.examples import Given
+
     found: list[Given] = []
     for value in values or ():
         place, _, said = value.partition("=")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.filesize import decimal
 
 from nand.cli.console import one_line
 from nand.cli.place import typed
@@ -28,6 +27,8 @@ def export(
 
     From an image's pixels to its map, score and alarm; it is checked on every test image before it is put in place.
     """
+    from rich.filesize import decimal
+
     with one_line():
         require_project()
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the model computes on a CPU in fp32, and so it is traced

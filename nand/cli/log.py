@@ -6,10 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from nand.cli.console import one_line, table_of
+from nand.cli.console import console, one_line, table_of
 from nand.cli.normality import _change
 from nand.project.place import PARAMS, require_project
 from nand_core.errors import NandError, nearest
@@ -27,12 +25,12 @@ def log(
     as_json: Annotated[bool, typer.Option("--json", help="The lines of normalities.jsonl as they are.")] = False,
 ) -> None:
     """Who made what normal, or took it back, when and with which effect; newest first."""
-    from nand.project.log import LOG, read, standing_in
-    from nand.project.standing import BY_HAND, standings, unlogged
-    from nand_core.config import load_params
-
     with one_line():
         require_project()
+        from nand.project.log import LOG, read, standing_in
+        from nand.project.standing import BY_HAND, standings, unlogged
+        from nand_core.config import load_params
+
         prompts = load_params(PARAMS).prompts
         found = read(prompts)
         known = {key[0] for key in standing_in(prompts)} | {entry.class_name for entry in found.entries}
@@ -47,6 +45,8 @@ def log(
         return
     if not found.entries:
         print(f"no log yet: {LOG} begins with the first nand add or nand remove")
+    from rich.markup import escape
+
     columns = ("id", "when (UTC)", "who", "class", "what", "effect: alarms", "state")
     table = table_of(*columns, left=len(columns))
     for (name, text), one in unlogged(found.entries, prompts).items():
@@ -60,7 +60,7 @@ def log(
             shown = (str(entry.id), when, who, entry.class_name, what, effect_in_words(entry), row.state)
             table.add_row(*map(escape, shown))
     if table.row_count:
-        Console().print(table)
+        console().print(table)
 
 
 def _said(text: str, one: Entry | Added) -> str:

@@ -11,19 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from nand.cli.console import one_line, table_of
-from nand.cli.effect import show_effect
+from nand.cli.console import console, one_line, table_of
 from nand.cli.examples import given
 from nand.cli.place import InProject
-from nand.project.change import Change, Effect, Groups, Stopped, apply, data_groups
-from nand.project.examples import Examples
-from nand.project.params_file import append, read, write
 from nand.project.place import PARAMS, require_project
 from nand_core.errors import NandError
 
 if TYPE_CHECKING:
+    from nand.project.change import Change, Effect, Groups
+    from nand.project.examples import Examples
     from nand_core.config import Params
     from nand_core.normalities import Normality
 
@@ -121,6 +118,8 @@ def look(
 
 
 def _examples(like: list[str] | None, unlike: list[str] | None, from_test: bool) -> Examples:
+    from nand.project.examples import Examples
+
     with one_line():
         return Examples(given(like), given(unlike), from_test)
 
@@ -173,13 +172,14 @@ def _quoted(command: str, class_name: str, words: list[str]) -> str:
 
 def list_normalities() -> None:
     """What is normal now, class by class, and the phrases and images that say it."""
-    from nand_core.config import load_params
-    from nand_core.normalities import resolve
-
     with one_line():
         require_project()
+        from nand.project.structure import groups_of, images
+        from nand_core.config import load_params
+        from nand_core.normalities import resolve
+
         params = load_params(PARAMS)
-        groups = (data_groups(params) if params.prompts.normalities else None) or {}
+        groups = groups_of((images(params) if params.prompts.normalities else None) or [])
     columns = ("class", "normal now", "is", "phrases, images", "source")
     table = table_of(*columns, left=len(columns))
     for class_name, entries in sorted(params.prompts.normalities.items()):
@@ -187,7 +187,7 @@ def list_normalities() -> None:
             made = resolve(class_name, entry, groups.get(class_name, ()))
             table.add_row(class_name, made.text, _kind(made), *_source(made))
     if table.row_count:
-        Console(markup=False).print(table)  # a name can look like markup
+        console(markup=False).print(table)  # a name can look like markup
     else:
         print('nothing beside the good images; add a text with: nand add CLASS "TEXT"')
 
@@ -231,6 +231,8 @@ def export(
     """
     with one_line():
         require_project()
+        from nand.project.params_file import append, read, write
+
         text, count = read(PARAMS), 0
         for path in sorted(PROMPTS.glob("*/*.json")):
             made = json.loads(path.read_text(encoding="utf-8"))
@@ -257,6 +259,8 @@ def _show_auroc(normality: Normality) -> None:
 @contextmanager
 def _carried_out() -> Iterator[None]:
     """A mistake as one line, and what was stopped with the status of what stopped it."""
+    from nand.project.change import Stopped
+
     try:
         with one_line():
             yield
@@ -269,13 +273,14 @@ def _show(change: Change, effect: Effect) -> None:
     """What the change does, and for a labelled group what the control of its text says of it."""
     import pandas as pd
 
+    from nand.cli.effect import show_effect
     from nand_core.config import load_params
     from nand_core.effect import controls
 
     one, wrong = change.normality, None
     if one.group and not one.apart:
         wrong = controls(pd.read_parquet(OPERATING), one.class_name, one.group)
-    show_effect(Console(markup=False), one, effect, load_params(PARAMS).evaluation, added=change.added, wrong=wrong)
+    show_effect(console(markup=False), one, effect, load_params(PARAMS).evaluation, added=change.added, wrong=wrong)
 
 
 def _change(
@@ -283,6 +288,8 @@ def _change(
     plan: Callable[[Params, Groups], Change],
     agree: Callable[[Change, Effect], bool] | None,
 ) -> None:
+    from nand.project.change import apply
+
     with _carried_out():
         apply(class_name, plan, _told, agree)
 

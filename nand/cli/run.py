@@ -10,16 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
 
-from flows.processes import run_tree
-from flows.record import FILE, read_run
-from nand.cli.console import one_line, table_of
+from flows.record import FILE, IMAGE_FEATURES, read_run
+from nand.cli.console import console, one_line, table_of
 from nand.cli.place import typed
 from nand.project.place import PARAMS, STATE, require_project
-from nand.project.run import IMAGE_FEATURES, complete_record, dvc, running
-from nand.project.stages import declared_stages
 from nand_core.errors import NandError, printable
 
 if TYPE_CHECKING:
@@ -43,14 +38,21 @@ def repro(context: typer.Context) -> None:
 
     Arguments are handed on to dvc. With PREFECT_API_URL set, that server is used instead.
     """
+    from flows.inputs import inputs
+    from flows.processes import run_tree
+    from flows.record import WRITTEN
+    from nand.project.run import complete_record, dvc, running
+    from nand.project.stages import declared_stages
+
     run = uuid.uuid4().hex
     try:
         with one_line(), running(run) as environment:
             print("checking params.yaml and the data set", flush=True)
             _validate(PARAMS)
             stages = declared_stages()
+            inputs()
             print("dvc: looking at what changed", flush=True)
-            code = run_tree(dvc("repro", *context.args), environment)
+            code = run_tree(dvc("repro", *context.args), environment | {WRITTEN: run})
             complete_record(run, stages)
     except (KeyboardInterrupt, SystemExit) as error:
         print("stopped; finished items are kept, 'nand repro' goes on from there", file=sys.stderr)
@@ -66,11 +68,13 @@ def repro(context: typer.Context) -> None:
 
 def _validate(params: Path) -> None:
     """Check the settings, the data set's structure unless it is yet to be generated, and maps of another program."""
-    from nand.project.check import check_saved_maps, structure
+    from nand.project.structure import structure
 
-    loaded, frame = structure(params)
-    if frame is not None:
-        check_saved_maps(loaded, frame)
+    loaded, images = structure(params)
+    if images is not None and any(detector.kind == "external" for detector in loaded.detectors.values()):
+        from nand.project.check import check_saved_maps
+
+        check_saved_maps(loaded, images)
 
 
 def show_results() -> None:
@@ -83,10 +87,10 @@ def show_results() -> None:
         metrics = json.loads(METRICS.read_text(encoding="utf-8"))
     except ValueError as error:
         raise NandError(f"{METRICS}: not readable ({error}); 'nand repro evaluate --force' makes it anew") from error
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    console.print(results(metrics, console.width))
+    screen = console()
+    if not screen.is_terminal:
+        screen = console(width=WIDTH)
+    screen.print(results(metrics, screen.width))
     alarms, lost = (f"{100 * share:g} %" for share in (evaluation.false_alarm, evaluation.lost_alarms))
     print(
         f"works: at least {PASS:g} % of a group pass; helps: fewer, but more than before; "
@@ -103,6 +107,8 @@ def results(metrics: Mapping[str, Mapping[str, Any]], width: int) -> Table:
 
     In less than ``WIDTH`` columns it ends with the gain, and a line has one verdict instead of two.
     """
+    from rich.box import SIMPLE_HEAD
+
     from nand_core.verdict import in_words
 
     wide = width >= WIDTH
@@ -112,7 +118,7 @@ def results(metrics: Mapping[str, Mapping[str, Any]], width: int) -> Table:
         *(("gain", "bound", "share", "text\neffect") if wide else ("gain",)),
         left=2,
         title="Each group added by itself: verdicts, and means before → after",
-        box=box.SIMPLE_HEAD,
+        box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     for column in table.columns[1:]:
@@ -153,7 +159,7 @@ def status() -> None:
         for stage, row in ran.items():
             counts = [str(row[name]) for name in ("items", "executed", "cached")]
             table.add_row(stage, *counts, f"{row['seconds']:.1f}")
-        Console().print(table)
+        console().print(table)
         if rest:
             print(f"nothing to do: {', '.join(rest)}")
     else:
@@ -232,8 +238,8 @@ def weights(
         state = f"{needed.state}, as set" if needed.state == "here" and needed.file.sha256 else needed.state
         table.add_row(users, needed.model, str(needed.file.path or needed.file.wanted), state, needed.sha256)
     # A terminal folds what is too long; elsewhere each file stays one line.
-    console = Console()
-    (console if console.is_terminal else Console(width=1000)).print(table)
+    screen = console()
+    (screen if screen.is_terminal else console(width=1000)).print(table)
     for needed in files:
         for line in filter(None, (needed.advice, needed.origin)):
             print(line)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from nand.project.place import STATE
 from nand_core.artifacts.disk import temporary_file
-from nand_core.datasets.images import EXTENSIONS, read_image
+from nand_core.datasets.images import read_image
+from nand_core.datasets.layout import EXTENSIONS
 from nand_core.errors import NandError
 
 FOLDER = STATE / "page" / "sent"

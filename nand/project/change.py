@@ -191,13 +191,13 @@ def _looked_at(
     """The change as :func:`_checked`, and whether the results are those of the settings as they stand."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     print("looking at what the results were made from", flush=True)
+    change = _checked(class_name, plan)
+    if change:
+        print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
+        encodes = change.added and change.normality.apart
+        prepare(environment, "flows.normality", *[LATE] * encodes)  # takes longer than all that dvc looks at
     inputs()
     with supervised(dvc("status", "--json", "dvc.yaml"), environment, text=True, **pipes) as asked:
-        change = _checked(class_name, plan)  # while dvc looks
-        if change:
-            print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
-            encodes = change.added and change.normality.apart
-            prepare(environment, "flows.normality", *[LATE] * encodes)
         answer, said = asked.communicate()
     if asked.returncode:
         raise NandError(f"dvc status failed: {' '.join(said.split()[-60:])}")
@@ -206,13 +206,15 @@ def _looked_at(
 
 def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Change | None:
     """The change, if params.yaml is valid with it too; None while the demo's images are yet to be drawn."""
+    from nand.project.structure import groups_of, images
     from nand_core.config import load_params
     from nand_core.errors import nearest
 
     params = load_params(PARAMS)
-    groups = data_groups(params)
-    if groups is None:
+    found = images(params)
+    if found is None:
         return None
+    groups = groups_of(found)
     if class_name not in groups:
         raise NandError(f"unknown class {class_name!r}{nearest(class_name, groups)}")
     change = plan(params, groups)
@@ -220,17 +222,6 @@ def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Chang
     params_file.write(trial, change.edit(params_file.read(PARAMS)))
     load_params(trial)
     return change
-
-
-def data_groups(params: Params) -> Groups | None:
-    """The data set's classes with their groups; None while the demo's images are yet to be drawn."""
-    from nand_core.datasets.manifest import scan
-    from nand_core.normalities import known_groups
-
-    root = Path(params.dataset.root)
-    if params.dataset.kind == "demo" and not root.exists():
-        return None
-    return known_groups(scan(params.dataset, root))
 
 
 def _flow(environment: Mapping[str, str], *arguments: str) -> int:

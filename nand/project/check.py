@@ -11,22 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nand.project.examples import EXAMPLES
-from nand_core.config import Params, check_names, load_params
+from nand.project.structure import structure
+from nand_core.config import Params
 from nand_core.datasets.manifest import (
     Progress,
     check_images,
     deep_bits,
     digest_files,
     duplicates,
-    scan,
     with_bits,
 )
+from nand_core.datasets.scan import table
 from nand_core.errors import NandError
 from nand_core.normalities import Normality, current, known_groups
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nand_core.datasets.scan import Image
     from nand_core.detectors.settings import DetectorSettings
     from nand_core.vlm.encoder import VLM
     from nand_core.vlm.settings import EncoderSettings
@@ -53,34 +55,18 @@ class Found:
     faults: list[str] = field(default_factory=list)
 
 
-def structure(path: Path) -> tuple[Params, pd.DataFrame | None]:
-    """The settings, and the data set by its names alone; None while the demo's images are yet to be drawn.
-
-    Raises
-    ------
-    NandError
-        For everything wrong with them that can be seen without opening an image or loading a model.
-    """
-    params = load_params(path)
-    root = Path(params.dataset.root)
-    if params.dataset.kind == "demo" and not root.exists():
-        return params, None
-    frame = scan(params.dataset, root)
-    check_names(params, frame)
-    return params, frame
-
-
 def look(path: Path, *, quick: bool = False, progress: Progress | None = None) -> Found:
     """Everything that a run would refuse; ``quick`` looks at the structure alone.
 
     Raises
     ------
     NandError
-        As :func:`structure`; what is wrong beyond it is among the faults.
+        As :func:`nand.project.structure.structure`; what is wrong beyond it is among the faults.
     """
     found = Found()
     with _heard(found.warnings):
-        params, frame = structure(path)
+        params, images = structure(path)
+        frame = None if images is None else table(images)
         if frame is not None:
             found.counts = counted(frame)
         if quick:
@@ -114,7 +100,7 @@ def counted(frame: pd.DataFrame) -> str:
     )
 
 
-def check_saved_maps(params: Params, frame: pd.DataFrame) -> None:
+def check_saved_maps(params: Params, images: Sequence[Image]) -> None:
     """Refuse maps of another program that a run would refuse, before it begins.
 
     Raises
@@ -122,6 +108,7 @@ def check_saved_maps(params: Params, frame: pd.DataFrame) -> None:
     NandError
         Naming the file.
     """
+    frame = table(images)
     for name, settings in params.detectors.items():
         if settings.kind == "external":
             _detector(params, name, settings, frame, Found())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nand.project.place import PARAMS, STATE
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import sha256_file
+from nand_core.datasets.layout import EXTENSIONS
 from nand_core.errors import NandError
 
 if TYPE_CHECKING:
@@ -108,8 +109,6 @@ def _example(one: Given, known: _Known, found: Checked, seen: dict[str, Path]) -
 
 def _named(path: Path, sha256: str) -> str:
     """The name of the copy; that of a copy stays as it is."""
-    from nand_core.datasets.images import EXTENSIONS
-
     suffix = path.suffix.lower()
     if suffix not in EXTENSIONS:
         raise NandError(f"{path}: its name does not end in {', '.join(sorted(EXTENSIONS))}; rename it")

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.checkout import mend, one_run
-from flows.local_server import local_server
 from flows.processes import sigterm_raises
-from flows.record import FILE, read_run
+from flows.record import FILE, IMAGE_FEATURES, read_run
 from flows.warm import warm_process
 from nand.project.log import settle
 from nand.project.place import STATE, require_project
@@ -22,16 +21,12 @@ from nand_core.artifacts.disk import refusals, replacing, require_room
 from nand_core.artifacts.remote import within_reach
 from nand_core.errors import NandError
 
-IMAGE_FEATURES = "image_features"
-"""Stands among the stages of a record: the images that they have encoded."""
-
 
 @contextmanager
 def running(run: str) -> Iterator[dict[str, str]]:
     """Alone in this checkout and with a Prefect server: yields the environment for the stages of the run.
 
-    The server starts with the first stage, and then only does the process that the stages are forked from import
-    anything (:mod:`flows.warm`).
+    Both start with the first stage (:mod:`flows.warm`).
 
     Raises
     ------
@@ -41,17 +36,11 @@ def running(run: str) -> Iterator[dict[str, str]]:
     require_project()
     require_room(STATE)
     environment = run_environment(run)
-    # A page that is gone with this run is not worth a link for each of its stages.
-    own = {} if "PREFECT_API_URL" in environment else {"PREFECT_UI_URL": ""}
-    waiting, needed = map(os.fdopen, os.pipe(), ("rb", "wb"))
     with (
         refusals(STATE),
         sigterm_raises(),
         one_run(STATE),
-        waiting,
-        needed,
-        local_server(STATE / "prefect", environment, waiting.fileno()) as url,
-        warm_process(STATE / "warm", {**environment, **own, "PREFECT_API_URL": url}, needed) as environment,
+        warm_process(STATE / "warm", STATE / "prefect", environment) as environment,
     ):
         mend(STATE)
         settle()

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from nand_core.datasets.images import EXTENSIONS
+from nand_core.datasets.layout import EXTENSIONS
 from nand_core.errors import NandError, printable
 
 SHOWN = 5

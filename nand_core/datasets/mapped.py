@@ -8,8 +8,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from nand_core.datasets.files import is_note, listed
-from nand_core.datasets.images import EXTENSIONS
-from nand_core.datasets.layout import GOOD, Row
+from nand_core.datasets.layout import EXTENSIONS, GOOD, Row
 from nand_core.datasets.settings import ClassMapping, GivenSplit, SeededSplit, TypeMapping
 from nand_core.errors import NandError
 

@@ -6,8 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from nand_core.datasets import mvtec_ad, visa
 from nand_core.datasets.files import check_clashes, check_inside, check_name, listed
@@ -18,18 +17,40 @@ from nand_core.datasets.mapped import MappedLayout
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.errors import NandError, nearest
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 log = logging.getLogger(__name__)
 
-COLUMNS = ["class", "type", "group", "split", "path", "mask"]
-ORDER = ["class", "split", "type", "path"]
+
+class Image(NamedTuple):
+    """An image of the data set; ``group`` is "" for good images and for types in no group, else as ``Row``."""
+
+    class_name: str
+    type: str
+    group: str
+    split: str
+    path: str
+    mask: str
 
 
 def scan(settings: DatasetSettings, root: Path) -> pd.DataFrame:
-    """The manifest's columns class, type, group, split, path and mask: one row an image.
+    """The manifest's columns class, type, group, split, path and mask: one row an image, as :func:`scan_images`."""
+    return table(scan_images(settings, root))
 
-    ``root`` is the data root (``settings.root`` is not read here). Sorted by class, split, type and path;
-    ``group`` is "" for good images and for types in no group, ``mask`` is "" where there is none. Raises
-    NandError for everything wrong with the tree or the settings that can be seen without opening an image.
+
+def table(images: Iterable[Image]) -> pd.DataFrame:
+    """One row an image."""
+    import pandas as pd
+
+    return pd.DataFrame(list(images), columns=["class", *Image._fields[1:]])
+
+
+def scan_images(settings: DatasetSettings, root: Path) -> list[Image]:
+    """The images, sorted by class, split, type and path; loads no pandas.
+
+    ``root`` is the data root (``settings.root`` is not read here). Raises NandError for everything wrong with the tree
+    or the settings that can be seen without opening an image.
     """
     root = Path(root)
     if not root.is_dir():
@@ -42,10 +63,8 @@ def scan(settings: DatasetSettings, root: Path) -> pd.DataFrame:
         mvtec_ad.check_official(rows, settings.classes or mvtec_ad.CLASSES, ignored)
     _check_paths(rows, root)
     groups = _groups(settings, rows, ignored)
-    table = [
-        (r.class_name, r.type, groups[r.class_name].get(r.type, ""), r.split, r.path, r.mask) for r in rows
-    ]
-    return pd.DataFrame(table, columns=COLUMNS).sort_values(ORDER, ignore_index=True)
+    found = [Image(r.class_name, r.type, groups[r.class_name].get(r.type, ""), r.split, r.path, r.mask) for r in rows]
+    return sorted(found, key=lambda image: (image.class_name, image.split, image.type, image.path))
 
 
 def _layout(settings: DatasetSettings, root: Path) -> Layout:

@@ -8,8 +8,11 @@ import time
 import pytest
 from pydantic import TypeAdapter
 
+from flows import __main__ as stages
 from flows import demo_data, parameters, run
 from flows.mistakes import in_one_line
+from flows.record import BESIDE, RUN_ID, WRITTEN
+from flows.server import GIVEN, STARTING
 from nand_core.errors import NandError
 
 
@@ -99,3 +102,19 @@ def test_nothing_is_drawn_for_images_of_ones_own(lines, tmp_path, monkeypatch):
     demo_data.demo_data.fn("params.yaml")
     assert lines == ["demo_data: nothing to draw, the images are those of parts (dataset.kind: folder)"]
     assert list((tmp_path / "data/demo").iterdir()) == []
+
+
+def test_what_nand_has_just_written_for_this_run_is_not_looked_at_again(monkeypatch):
+    monkeypatch.setenv(RUN_ID, "this one")
+    assert stages._ran_elsewhere(["inputs"]) is None
+    monkeypatch.setenv(WRITTEN, "another")
+    assert stages._ran_elsewhere(["inputs"]) is None
+    monkeypatch.setenv(WRITTEN, "this one")
+    assert stages._ran_elsewhere(["inputs"]) == 0
+
+
+def test_a_server_that_was_started_for_the_stages_may_take_its_time(monkeypatch):
+    monkeypatch.delenv(RUN_ID, raising=False)
+    assert stages._patience() == GIVEN, "the user's own is there, or it is not"
+    monkeypatch.setenv(BESIDE, "a bare dvc")
+    assert stages._patience() == STARTING

@@ -50,14 +50,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(folder: Path) -> Iterator[dict[str, str]]:
     """That of stages, with a warm process."""
-    own = {**os.environ, "PYTHONPATH": str(folder), "PREFECT_API_URL": "http://127.0.0.1:1/api"}
-    waiting, needed = map(os.fdopen, os.pipe(), ("rb", "wb"))
-    with pytest.MonkeyPatch.context() as patched, waiting:
+    own = {**os.environ, "PYTHONPATH": str(folder)}
+    with answering(prefect) as server, pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        with warm_process(Path("socket"), own, needed) as found:
+        with warm_process(Path("socket"), Path("home"), own | {"PREFECT_API_URL": f"{server}/api"}) as found:
             yield found
-            assert waiting.read() == b"", "the server starts"
-        assert not Path("socket").exists()
+        assert not Path("socket").exists() and not Path("home").exists()
 
 
 def asked(environment: dict[str, str], *arguments: str) -> tuple[subprocess.Popen, int]:

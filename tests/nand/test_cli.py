@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_help_says_what_nand_does_and_groups_the_commands():
     assert headings == sorted(headings)
     for heading, command in zip(headings, ("repro", "add", "check"), strict=True):
         assert said.index(f"│ {command} ", heading) > heading
+
+
+def test_a_command_loads_what_it_uses():
+    """What looks at the settings and the names of the data set, as every run does first, loads no table."""
+    light = "import nand.cli.app; print({'pydantic', 'rich.table', 'psutil', 'ruamel', 'numpy'} & set(sys.modules))"
+    names = "import nand.project.structure, flows.inputs; print({'numpy', 'PIL', 'prefect'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", f"import sys; {light}; {names}"], capture_output=True, check=True)
+    assert said.stdout.split() == [b"set()", b"set()"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

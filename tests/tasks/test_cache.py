@@ -127,6 +127,14 @@ def test_the_code_of_every_imported_module_matters(sources, edited, matters):
     assert (code_digest("tasks.mine") != before) == matters
 
 
+def test_what_several_modules_import_is_read_once_in_one_look(sources):
+    read: list[str] = []
+    look = code.Sources(lambda path: read.append(path.stem) or code.read_source(path))
+    both = [code.code_of(name, look) for name in ("tasks.mine", "nand_core.direct")]
+    assert sorted(read) == ["nand_core.deep", "nand_core.direct", "tasks.mine"]
+    assert both == [code.code_of(name) for name in ("tasks.mine", "nand_core.direct")]
+
+
 def test_the_formulas_of_a_real_task_are_in_its_code(monkeypatch):
     seen: list[str] = []
     find = code._source
