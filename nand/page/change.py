@@ -82,7 +82,7 @@ def carry_out(job: Job, tell: Callable[[dict[str, Any]], None], answer: Callable
             asked = agree if job.what == "add" else None
             apply(class_name, _unless_changed(job, plan), _unseen, asked, lambda step: tell({"step": step}))
     except NandError as error:
-        return {"failed": for_operators(" ".join(str(error).split()))}
+        return {"failed": for_operators(error)}
     except Stopped as stopped:
         return {"stopped": str(stopped), "status": stopped.status}
     return {"done": True}

@@ -13,7 +13,6 @@ from nand.project.change import Change, Groups
 from nand.project.examples import Examples, Given
 from nand.project.plans import addition
 from nand_core.config import Params
-from nand_core.errors import NandError
 from nand_core.settings import Settings
 
 UNNAMED = "as shown"
@@ -78,21 +77,23 @@ def _given(class_name: str, one: Pointed, find: Find) -> Given:
 def planned(
     class_name: str, text: str, phrases: tuple[str, ...], examples: Examples, ask: bool
 ) -> Callable[[Params, Groups], Change]:
-    """The plan that ``nand add`` has with the same words and images, its mistakes told without a command line."""
-
-    def plan(params: Params, groups: Groups) -> Change:
-        try:
-            return addition(params, groups, class_name, text, phrases, examples=examples, ask=ask)
-        except NandError as error:
-            raise NandError(for_operators(str(error))) from error
-
-    return plan
+    """The plan that ``nand add`` has with the same words and images."""
+    return lambda params, groups: addition(params, groups, class_name, text, phrases, examples=examples, ask=ask)
 
 
-def for_operators(message: str) -> str:
-    """A message of the command line without its words."""
-    message = re.sub(r"^nand add [^:]*: ", "", message)
-    message = message.replace("see 'nand list'; remove it to change it", "take it back first to change it")
-    return message.replace("say where to look with --box or --mask", "draw a box around what you mean").replace(
-        "say what is meant with --box or --mask", "draw a box around what you mean"
-    )
+COMMAND_LINE = {
+    r"^nand add [^:]*: ": "",
+    r"^[^:]*/[0-9a-f]{16}-(?=[^/:]+:)": "",  # a copy's folder and digits, before its own name
+    "see 'nand list'; remove it to change it": "take it back first to change it",
+    r"say (where to look|what is meant) with --box or --mask": "draw a box around what you mean",
+    r"(\d+) examples, but \S+ allows (\d+); leave some out or raise it": r"\1 images, at most \2; leave some out",
+    r"run 'nand repro' first(, then try)?": "whoever looks after this page has to run 'nand repro' first",
+}
+
+
+def for_operators(error: Exception) -> str:
+    """What is wrong, in one line, without the words of the command line."""
+    message = " ".join(str(error).split())
+    for theirs, ours in COMMAND_LINE.items():
+        message = re.sub(theirs, ours, message)
+    return message

@@ -17,6 +17,7 @@ from PIL import Image
 from flows.inbox.rows import write_part
 from nand.page import change, jobs
 from nand.page.change import MEANWHILE, Job, carry_out
+from nand.page.draft import for_operators
 from nand.page.inbox import day_of, line_image
 from nand.page.jobs import Jobs
 from nand.page.pictures import overlay, picture
@@ -214,6 +215,20 @@ def png(side: int = 8) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (side, side), "grey").save(buffer, "PNG")
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (f".nand/page/sent/{'a' * 16}-of_the_phone.png: is 9 x 9 pixels", "of_the_phone.png: is 9 x 9 pixels"),
+        (f"my line/done/c/{'a' * 16}-7.png: is no image", "7.png: is no image"),
+        ("0.png: say where to look with --box or --mask", "0.png: draw a box around what you mean"),
+        ("9 examples, but s.examples allows 5; leave some out or raise it", "9 images, at most 5; leave some out"),
+        ("no class is called 'c'", "no class is called 'c'"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_without_the_words_of_the_command_line(theirs, ours):
+    assert for_operators(NandError(theirs)) == ours
 
 
 def test_a_sent_image_is_kept_by_content_and_the_oldest_go(tmp_path, monkeypatch):
