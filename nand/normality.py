@@ -211,6 +211,7 @@ class Normality:
         unlike: Iterable[Picture | Example] = (),
         ask: bool = False,
         force: bool = False,
+        strength: float = 1.0,
     ) -> Text:
         """Make a text, or what images show, normal from now on.
 
@@ -224,6 +225,7 @@ class Normality:
             unlike: images that look like it and have to keep raising an alarm.
             ask: ask the text encoder about the text as well as about ``like``.
             force: ask it even if it knows no word of the text.
+            strength: how far what it claims falls to the good level, over 0 to 1.
 
         Raises
         ------
@@ -232,6 +234,8 @@ class Normality:
             example cannot be used. Then nothing has changed.
         """
         where = f"normality of {self.class_name}"
+        if not 0 < strength <= 1:
+            raise NandError(f"{where}: strength {strength}: give more than 0 and at most 1")
         shows, shows_not = read_examples(like, "like", self.bits), read_examples(unlike, "unlike", self.bits)
         digests = [one.digest for one in (*shows, *shows_not)]
         for position, one in enumerate((*shows, *shows_not)):
@@ -247,6 +251,7 @@ class Normality:
             unlike=tuple(named[len(shows) :]),
             ask=ask,
             force=force,
+            strength=strength,
         )
         return self._add(entry, shows, shows_not, against, text)
 
@@ -269,7 +274,8 @@ class Normality:
         if like or unlike:
             good = self._good
             shows = shown(self.vlm, self.class_name, like, unlike, good, self.examples)
-        held, text = Held(made.text, shown=shows), Text(made.text, (), "", (), len(like), len(unlike))
+        held = Held(made.text, shown=shows, strength=made.strength)
+        text = Text(made.text, (), "", (), len(like), len(unlike))
         if entry.asked:
             settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
             prompt = make_prompts(self.class_name, made.text, settings, now=datetime.now(UTC))

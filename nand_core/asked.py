@@ -42,6 +42,7 @@ class Held:
     asked: Asked | None = None
     shown: Shown | None = None
     rivals: tuple[Asked, ...] = ()
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -159,5 +160,5 @@ def claims(
                 raise ValueError("examples, but no good patches to compare the images with")
             compared = Compared(one.shown, distances, examples)
         own = seen(vlm, features, one.asked, compared, settings)
-        found.append(Claim(own, tuple(rivals[other] for other in one.rivals)))
+        found.append(Claim(own, tuple(rivals[other] for other in one.rivals), one.strength))
     return found

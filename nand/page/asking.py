@@ -140,7 +140,7 @@ def accept(request: Request, said: Accepting) -> Response:
     like, unlike = (tuple(Place(path=one.path, box=one.box) for one in side) for side in (given.like, given.unlike))
     job = Job(
         what="add", digest=said.digest, class_name=draft.class_name, text=draft.text.strip(), phrases=draft.phrases,
-        like=like, unlike=unlike, ask=draft.ask, agreed=said.agreed,
+        like=like, unlike=unlike, ask=draft.ask, strength=draft.strength, agreed=said.agreed,
     )  # fmt: skip
     return JSONResponse({"number": server.jobs.start(job, said.who).number})
 

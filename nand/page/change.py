@@ -58,6 +58,7 @@ class Job(Settings):
     like: tuple[Place, ...] = ()
     unlike: tuple[Place, ...] = ()
     ask: bool = False
+    strength: float = 1.0
     agreed: str = ""
     entry: int = 0
 
@@ -99,7 +100,8 @@ def _plan(job: Job) -> AbstractContextManager[tuple[str, Plan]]:
         return nullcontext((job.class_name, lambda params, groups: removal(params, groups, job.class_name, job.text)))
     like, unlike = (tuple(Given(one.path, one.box) for one in side) for side in (job.like, job.unlike))
     examples = Examples(like, unlike, from_test=True)
-    return nullcontext((job.class_name, planned(job.class_name, job.text, job.phrases, examples, job.ask)))
+    how = {"examples": examples, "ask": job.ask, "strength": job.strength}
+    return nullcontext((job.class_name, planned(job.class_name, job.text, job.phrases, **how)))
 
 
 def _unless_changed(job: Job, plan: Plan) -> Plan:

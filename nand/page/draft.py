@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -48,6 +48,7 @@ class Draft(Settings):
         phrases: in place of generated ones.
         like, unlike: images that show it, and such that have to stay rejected.
         ask: with images, let the words count as well.
+        strength: how far what it claims falls, over 0 to 1.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -58,6 +59,7 @@ class Draft(Settings):
     like: tuple[Pointed, ...] = Field((), max_length=100)
     unlike: tuple[Pointed, ...] = Field((), max_length=100)
     ask: bool = False
+    strength: float = Field(1.0, gt=0, le=1)
 
     @field_validator("phrases")
     @classmethod
@@ -75,10 +77,10 @@ def _given(class_name: str, one: Pointed, find: Find) -> Given:
 
 
 def planned(
-    class_name: str, text: str, phrases: tuple[str, ...], examples: Examples, ask: bool
+    class_name: str, text: str, phrases: tuple[str, ...], **how: Any
 ) -> Callable[[Params, Groups], Change]:
-    """The plan that ``nand add`` has with the same words and images."""
-    return lambda params, groups: addition(params, groups, class_name, text, phrases, examples=examples, ask=ask)
+    """The plan that ``nand add`` has with the same words, images and strength: ``nand.project.plans.addition``."""
+    return lambda params, groups: addition(params, groups, class_name, text, phrases, **how)
 
 
 COMMAND_LINE = {

@@ -166,7 +166,9 @@ class _Look:
 def _with(view: View, one: Normality, ask: bool) -> Direct:
     """The settings with the draft in them."""
     prompts = view.params.prompts
-    entry = Added(text=one.text, phrases=one.phrases, like=one.like, unlike=one.unlike, ask=ask and bool(one.like))
+    ask = ask and bool(one.like)
+    said = {"text": one.text, "phrases": one.phrases, "like": one.like, "unlike": one.unlike, "strength": one.strength}
+    entry = Added(**said, ask=ask)
     entries = {**prompts.normalities, view.name: (*prompts.normalities.get(view.name, ()), entry)}
     prompts = prompts.model_copy(update={"normalities": entries})
     return replace(view.run, params=view.params.model_copy(update={"prompts": prompts}))

@@ -7,7 +7,7 @@ import { ask, digestNow, follow, onChange, say, takeBack } from './watch.js';
 const { class: name, detector } = document.body.dataset;
 const KEY = `nand:draft:${name}`;
 const TYPED = 300;
-const EMPTY = { text: '', phrases: '', like: [], unlike: [], asks: false };
+const EMPTY = { text: '', phrases: '', like: [], unlike: [], asks: false, strength: 100 };
 
 let draft = { ...EMPTY, ...JSON.parse(recall(sessionStorage, KEY) || '{}') };
 let result = null; // of the last look at the draft as it is
@@ -30,6 +30,7 @@ function asDraft() {
     like: draft.like.map(bare),
     unlike: draft.unlike.map(bare),
     ask: draft.asks && draft.like.length > 0,
+    strength: draft.strength / 100,
   };
 }
 
@@ -82,6 +83,9 @@ function render() {
   });
   $('examples-only').hidden = !draft.like.length;
   $('asks').checked = draft.asks;
+  $('strength').value = draft.strength;
+  $('strength-says').textContent = draft.strength === 100 ? 'fully' : `${draft.strength} %`;
+  $('strength').setAttribute('aria-valuetext', $('strength-says').textContent);
   document.querySelector('label[for="text"]').textContent = draft.like.length ? 'A name for it, in a few words' : 'In a few words';
 }
 
@@ -214,6 +218,7 @@ $('text').addEventListener('input', () => {
   words.timer = setTimeout(words, 150);
 });
 $('phrases').addEventListener('input', () => { draft.phrases = $('phrases').value; changed(true); });
+$('strength').addEventListener('input', () => { draft.strength = Number($('strength').value); changed(true); });
 $('asks').addEventListener('change', () => { draft.asks = $('asks').checked; changed(false); words(); });
 $('say').addEventListener('submit', (event) => {
   event.preventDefault();
