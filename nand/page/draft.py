@@ -87,6 +87,7 @@ COMMAND_LINE = {
     r"^nand add [^:]*: ": "",
     r"^[^:]*/[0-9a-f]{16}-(?=[^/:]+:)": "",  # a copy's folder and digits, before its own name
     "see 'nand list'; remove it to change it": "take it back first to change it",
+    r", or force it with \S+$": "",
     r"say (where to look|what is meant) with --box or --mask": "draw a box around what you mean",
     r"(\d+) examples, but \S+ allows (\d+); leave some out or raise it": r"\1 images, at most \2; leave some out",
     r"run 'nand repro' first(, then try)?": "whoever looks after this page has to run 'nand repro' first",

@@ -120,6 +120,7 @@ class _Look:
         self.starts: list[int] = np.cumsum([0, *(len(shard.ids) for shard in view.shards)]).tolist()
         self.scores = {detector: np.empty((2, len(view.ids))) for detector in specs}
         self.kept: dict[int, Tensor] = {}
+        self.keeps = KEPT if len(specs) > 1 else 0
 
     def __call__(self, detectors: Sequence[str], pool: Executor) -> Iterator[Progress]:
         """All shards, the largest first; those that nobody waits for any more are not begun."""
@@ -158,7 +159,7 @@ class _Look:
         found = self.kept.get(number)
         if found is None:
             found = self.draw(number)
-            if sum(map(len, self.kept.values())) + len(found) <= KEPT:
+            if sum(map(len, self.kept.values())) + len(found) <= self.keeps:
                 self.kept[number] = found
         return found
 

@@ -29,7 +29,7 @@ function asDraft() {
     phrases: draft.phrases.split('\n').map((line) => line.trim()).filter(Boolean),
     like: draft.like.map(bare),
     unlike: draft.unlike.map(bare),
-    ask: draft.asks && draft.like.length > 0,
+    ask: draft.asks && draft.like.length > 0 && draft.text.trim() !== '', // what has no name yet says nothing
     strength: draft.strength / 100,
   };
 }
