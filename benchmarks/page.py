@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.page answers PROJECT`` types 50 texts; ``python -m benchmarks.page memory PROJECT --minutes 30``
 clicks at random. PROJECT is a folder with results. For the second one ``python -m benchmarks.page large FOLDER`` makes
-a project of 5000 drawn test images first.
+a project of 5000 drawn test images first. ``python -m benchmarks.page pictures PROJECT`` opens what ``nand try`` wrote.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def memory(project: Path, minutes: float, seed: int = 0) -> dict[str, Any]:
             number += 1
             problems.update(_problems(page))
             sizes.append((time.monotonic() - start, process.memory_info().rss))
-            if number % 100 == 0:
+            if number % 50 == 0:
                 print(f"{sizes[-1][0] / 60:.1f} min, {number} tries, {sizes[-1][1] / 2**20:.0f} MiB", flush=True)
         page.go("/")
         alive = page.text("h1")
@@ -276,6 +276,28 @@ ACTS: tuple[Callable[[Browser, np.random.Generator], bool], ...] = (
 )
 
 
+PAINTED = """
+const done = arguments[0];
+const watch = new PerformanceObserver((list) => {
+  const found = list.getEntries().find((one) => one.element?.tagName === 'IMG');
+  if (found) done(found.renderTime);
+});
+watch.observe({ type: 'largest-contentful-paint', buffered: true });
+"""
+"""When the first picture is on the screen, in ms from the beginning of the navigation."""
+
+
+def pictures(project: Path, count: int = 5) -> dict[str, Any]:
+    """Seconds until the page that ``nand try`` wrote shows its first picture, each time in a new browser."""
+    found = []
+    for _ in range(count):
+        with browser(f"file://{(project / '.nand/trial').resolve()}") as page:
+            page.go("/index.html")
+            found.append(page.driver.execute_async_script(PAINTED) / 1000)
+            images = len(page.all(".change"))
+    return {"images": images, "first picture": _summary(found)}
+
+
 def large(folder: Path, images: int) -> None:
     """A project of five classes with ``images`` drawn test images in all, and its results."""
     params = json.loads(json.dumps(PARAMS))
@@ -299,7 +321,7 @@ def large(folder: Path, images: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("answers", "memory", "large"))
+    parser.add_argument("what", choices=("answers", "memory", "pictures", "large"))
     parser.add_argument("project", type=Path)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--images", type=int, default=5000)
@@ -307,8 +329,8 @@ def main() -> None:
     if given.what == "large":
         large(given.project, given.images)
         return
-    found = answers(given.project) if given.what == "answers" else memory(given.project, given.minutes)
-    print(json.dumps(found, indent=2))
+    made = {"answers": answers, "memory": lambda project: memory(project, given.minutes), "pictures": pictures}
+    print(json.dumps(made[given.what](given.project), indent=2))
 
 
 if __name__ == "__main__":

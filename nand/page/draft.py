@@ -76,9 +76,7 @@ def _given(class_name: str, one: Pointed, find: Find) -> Given:
     return Given(find(class_name, one), ",".join(map(str, one.box)) if one.box else None)
 
 
-def planned(
-    class_name: str, text: str, phrases: tuple[str, ...], **how: Any
-) -> Callable[[Params, Groups], Change]:
+def planned(class_name: str, text: str, phrases: tuple[str, ...], **how: Any) -> Callable[[Params, Groups], Change]:
     """The plan that ``nand add`` has with the same words, images and strength: ``nand.project.plans.addition``."""
     return lambda params, groups: addition(params, groups, class_name, text, phrases, **how)
 

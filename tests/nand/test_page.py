@@ -25,7 +25,7 @@ from nand.page.preview import agreement, lost_ids
 from nand.page.sent import MOST, keep, sent_image
 from nand.page.shell import templates
 from nand.page.snapshot import digest_now
-from nand.page.views import histograms, question, said, shown, times
+from nand.page.views import histograms, question, said, shown, stood, times
 from nand.project.change import Effect, Stopped
 from nand_core.artifacts.store import sha256_file
 from nand_core.effect import changes
@@ -151,9 +151,17 @@ def test_a_question_that_nobody_answers_ends_with_no(work, monkeypatch):
 
 def test_the_sentence_is_one_of_an_operator():
     rows = changes(NOTHING, LOSES)
-    assert said(rows, "d", "", EvaluationSettings(), {}) == "1 of 2 other faults would be let through"
+    assert said(rows, "d", "", EvaluationSettings(), {}) == "1 of 2 faults would be let through"
+    assert said(rows, "d", "dent", EvaluationSettings(), {}) == "1 of 2 other faults would be let through"
     unchanged = changes(NOTHING, effect(("h1", "hole", True, True)))
     assert said(unchanged, "d", "", EvaluationSettings(), {}) == "Nothing changes for any image"
+
+
+def test_what_became_of_an_entry_is_said_without_the_words_of_the_command_line():
+    assert [stood(one) for one in ("holds", "removed", "removed by 2", "undone by 12")] == [
+        "holds", "taken back", "taken back by number 2", "undone by number 12",
+    ]  # fmt: skip
+    assert stood("edited, not by nand add (by hand)") == "edited, not by this page or nand add (by hand)"
 
 
 def test_a_score_is_said_in_limits():
