@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from benchmarks.scratch import ROOT
 from nand.page.draft import Draft
@@ -63,8 +63,10 @@ def every(server: Server) -> Iterator[Tried]:
     groups = server.snapshot().groups
     texts = sorted({*TEXTS, *(group for own in groups.values() for group in own)})
     for name, own in groups.items():
-        for text in tqdm(texts, desc=name):
-            yield tried(server, name, text, own)
+        for text in texts:
+            one = tried(server, name, text, own)
+            print(f"{name}: {text!r} ({one.kind}): {one.outcome}, {one.lost:.1f} % lost", file=sys.stderr, flush=True)
+            yield one
 
 
 def tables(rows: pd.DataFrame) -> str:

@@ -263,11 +263,15 @@ def test_what_is_typed_is_answered_with_the_words_that_mean_nothing(page, looked
     assert page.text("#words mark") == page.text("mark") == "zorkly"
     assert f"If “{NAMED}” were fine" in said and "The model does not know: zorkly" in said
     assert len(page.all("#result svg")) == 2 and page.all("#result svg .limit")
+    page.script("document.querySelector('#result summary').focus(); document.getElementById('show').click()")
+    looked()
+    assert page.script("return document.activeElement.tagName") == "SUMMARY", "an answer leaves the focus alone"
 
 
 def test_images_are_clicked_and_a_box_is_drawn(page, looked):
     page.click("#tiles .tile:nth-child(1) .like")
     assert page.one("#tiles .tile:nth-child(1) .like").get_attribute("aria-pressed") == "true"
+    page.until(lambda: not page.text("#words"))  # they are a name now
     page.click("#tiles .tile:nth-child(2) .open")
     page.until(lambda: page.one("#viewer-image").is_displayed() and page.script("return document.activeElement.id"))
     stage = page.one("#stage")
