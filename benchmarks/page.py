@@ -137,7 +137,7 @@ def _problems(page: Browser) -> Iterator[str]:
         "return [...document.querySelectorAll('[role=alert]:not([hidden])')].map(e => e.innerText)"
     ):
         if said and "has to lie within" not in said:
-            yield said
+            yield f"the page says: {said}"
 
 
 def _any(page: Browser, draw: np.random.Generator, selector: str) -> bool:
@@ -250,9 +250,9 @@ def _fade(page: Browser, draw: np.random.Generator) -> bool:
 
 
 def _show(page: Browser, draw: np.random.Generator) -> bool:
-    _any(page, draw, "#show")
+    pressed = _any(page, draw, "#show")
     time.sleep(draw.random() * 3)
-    return _any(page, draw, "#result summary")
+    return _any(page, draw, "#result summary") or pressed
 
 
 def _send(page: Browser, draw: np.random.Generator) -> bool:
@@ -264,6 +264,7 @@ def _send(page: Browser, draw: np.random.Generator) -> bool:
 
 def _cancel(page: Browser, draw: np.random.Generator) -> bool:
     """Accept, and say no to the question; only where one is asked, what is fine has to stay as it is."""
+    page.until(lambda: not page.all("#answer[aria-busy]"))
     if "you will be asked" not in page.text("#accept-why") or not _any(page, draw, "#accept"):
         return False
     page.one("#ask [data-answer=no]").click()

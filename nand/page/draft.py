@@ -83,7 +83,7 @@ def planned(class_name: str, text: str, phrases: tuple[str, ...], **how: Any) ->
 
 COMMAND_LINE = {
     r"^nand add [^:]*: ": "",
-    r"^[^:]*/[0-9a-f]{16}-(?=[^/:]+:)": "",  # a copy's folder and digits, before its own name
+    r"^([^:]*/)?[0-9a-f]{16}-(?=[^/:]+:)": "",  # a copy's folder and digits, before its own name
     "see 'nand list'; remove it to change it": "take it back first to change it",
     r", or force it with \S+$": "",
     r"say (where to look|what is meant) with --box or --mask": "draw a box around what you mean",

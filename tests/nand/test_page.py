@@ -230,6 +230,7 @@ def png(side: int = 8) -> bytes:
     [
         (f".nand/page/sent/{'a' * 16}-of_the_phone.png: is 9 x 9 pixels", "of_the_phone.png: is 9 x 9 pixels"),
         (f"my line/done/c/{'a' * 16}-7.png: is no image", "7.png: is no image"),
+        (f"{'a' * 16}-7.png: shows nothing", "7.png: shows nothing"),
         ("0.png: say where to look with --box or --mask", "0.png: draw a box around what you mean"),
         ("9 examples, but s.examples allows 5; leave some out or raise it", "9 images, at most 5; leave some out"),
         ("no class is called 'c'", "no class is called 'c'"),
