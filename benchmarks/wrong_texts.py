@@ -1,74 +1,99 @@
 """``python -m benchmarks.wrong_texts [PROJECT]``: what texts that fit nothing cost, on a computed project.
 
-Every text is made normal for every class in turn, alone, and the other anomalies that lose their alarm are counted as
-``nand add`` counts them. Beyond ``evaluation.lost_alarms`` it asks; the table says how often that is, and what is lost
-where it does not ask.
+Every text is tried for every class in turn, beside nothing else, as the page and ``nand try`` do: out of the cache. The
+texts are words that fit no fault, and the names of all classes' groups. Of a class's own group the other groups' alarms
+count, of any other text every fault's. Beyond ``evaluation.lost_alarms`` by any detector ``nand add`` asks before it
+goes on, and without a terminal refuses; the table says how often, and what is lost where it does not.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-import nand
 from benchmarks.scratch import ROOT
-from nand_core.artifacts.maps import MapFile
-from nand_core.config import load_params
-from nand_core.decision import good_level
-from nand_core.effect import changes, lost, others, too_many_lost
-from nand_core.operating import effect_rows
+from nand.page.draft import Draft
+from nand.page.preview import Preview
+from nand.page.server import Server
+from nand_core.effect import lost, others
+from nand_core.errors import NandError
 from nand_core.report.tables import markdown_table
 
 TEXTS = (
     "swarf", "sunshine", "banana", "monday", "jazz", "tomorrow", "blue sky", "happiness", "engine", "river", "chess",
     "window", "music", "paper clip", "cloud", "fog", "sugar", "yellow", "number seven", "umbrella", "whisper", "gold",
 )  # fmt: skip
+KINDS = ("fits nothing", "another class's group", "own group")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A text for a class: the share of alarms lost in percent by the detector that loses most, and what is said."""
+
+    kind: str
+    text: str
+    class_name: str
+    lost: float
+    outcome: str
+
+
+def tried(server: Server, class_name: str, text: str, own: tuple[str, ...]) -> Tried:
+    """Try a text for a class."""
+    kind = KINDS[2] if text in own else KINDS[0] if text in TEXTS else KINDS[1]
+    draft, detector = Draft(**{"class": class_name}, text=text), server.snapshot().detectors[0]
+    try:
+        *_, found = server.look(draft, detector, live=False)
+    except NandError:
+        return Tried(kind, text, class_name, 0.0, "refused")
+    assert isinstance(found, Preview)
+    rows = found.rows.assign(lost=lost(found.rows))[others(found.rows)]
+    share = 100 * rows.groupby("detector")["lost"].mean().max()
+    return Tried(kind, text, class_name, share, "asked" if found.asks else "added")
+
+
+def every(server: Server) -> Iterator[Tried]:
+    """Every text for every class."""
+    groups = server.snapshot().groups
+    texts = sorted({*TEXTS, *(group for own in groups.values() for group in own)})
+    for name, own in groups.items():
+        for text in texts:
+            one = tried(server, name, text, own)
+            print(f"{name}: {text!r} ({one.kind}): {one.outcome}, {one.lost:.1f} % lost", file=sys.stderr, flush=True)
+            yield one
+
+
+def tables(rows: pd.DataFrame) -> str:
+    """By kind of text, then by text."""
+    found = []
+    for by in (["kind"], ["kind", "text"]):
+        lines = []
+        for key, part in rows.groupby(by):
+            unasked = part.loc[part["outcome"] == "added", "lost"]
+            counts = [int((part["outcome"] == one).sum()) for one in ("refused", "asked")]
+            most = [f"{one.max():.1f}" if len(one) else "–" for one in (part["lost"], unasked)]
+            lines.append([*key, len(part), *counts, *most])
+        header = [*by, "classes tried", "refused outright", "asked about", "most lost %", "most lost unasked %"]
+        found.append(markdown_table(header, lines, text_columns=len(by)))
+    return "\n".join(found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wrong_texts", description=__doc__)
     parser.add_argument("project", nargs="?", type=Path, default=ROOT, help="its results have to be there")
-    folder = parser.parse_args().project
-    params = load_params(folder / "params.yaml")
-    manifest = pd.read_parquet(folder / "artifacts/manifest.parquet")
-    tests = manifest[manifest["split"] == "test"]
-    root, found = folder / params.dataset.root, []
-    for name, rows in tests.groupby("class", sort=True):
-        normality = nand.Normality.from_params(folder / "params.yaml", str(name))
-        for text in normality.texts:
-            normality.remove(text.text)
-        encoded = normality.encode([root / path for path in rows["path"]])
-        good = (rows["type"] == "good").to_numpy()
-        bases = {
-            detector: MapFile(folder / f"artifacts/base_maps/{detector}/{name}.npz")[:] for detector in params.detectors
-        }
-        for text in tqdm(TEXTS, desc=str(name)):
-            made = normality.add(text, force=True)
-            for detector, base in bases.items():
-                settings = params.evaluation.for_(detector, str(name))
-                result = normality.apply(encoded, base, level=good_level(base.max((1, 2))[good]))
-                effect = effect_rows(detector, rows, (), result.scores_before, result.scores_after, settings)
-                each = changes(effect[:0], effect)
-                share = 100 * lost(each).sum() / others(each).sum()
-                found.append((detector, made.text, share, bool(too_many_lost(each, settings.lost_alarms))))
-            normality.remove(text)
-    table = pd.DataFrame(found, columns=["detector", "text", "lost", "asked"])
-    print(markdown_table(
-        ["detector", "additions", "asked", "most lost without asking %", "mean loss %", "texts that are asked about"],
-        [
-            [
-                str(detector), len(part), int(part["asked"].sum()),
-                f"{np.max(part.loc[~part['asked'], 'lost'], initial=0):.1f}", f"{part['lost'].mean():.2f}",
-                ", ".join(sorted(set(part.loc[part["asked"], "text"]))) or "none",
-            ]
-            for detector, part in table.groupby("detector")
-        ],
-        text_columns=1,
-    ))  # fmt: skip
+    began = time.monotonic()
+    with contextlib.chdir(parser.parse_args().project):
+        server = Server()
+        rows = pd.DataFrame(list(every(server)))
+        server.close()
+    print(tables(rows))
+    print(f"{len(rows)} additions in {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def add_normality(
     unlike: Annotated[list[ImageFile], Field(max_length=1000)] = [],  # noqa: B006
     ask: bool = False,
     force: bool = False,
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0,
     from_test: bool = False,
     accept_lost: bool = False,
     remote: Name = "",
@@ -62,6 +63,7 @@ def add_normality(
         unlike: images that look like it and have to keep raising an alarm.
         ask: with images, ask about the text as well.
         force: take the text even if the text encoder knows none of its words.
+        strength: how far what it claims falls to the good images' level; 0.5: half of the way.
         from_test: allow images of the test set; they are left out of what is counted.
         accept_lost: add it even if other defects lose their alarm; without it such a run fails and changes nothing.
         remote: DVC's remote; empty: its default one, if there is any.
@@ -69,6 +71,7 @@ def add_normality(
     """
     lists = {"phrase": phrases, "like": like, "unlike": unlike}
     options = [f"--{name}={value}" for name, values in lists.items() for value in values]
+    options += [f"--strength={strength}"] * (strength != 1)
     before = class_effect(class_name) if NORMALITIES.is_file() else None
     flags = {"--ask": ask, "--force": force, "--from-test": from_test, "--yes": accept_lost}
     add(class_name, text, [*options, *(flag for flag, on in flags.items() if on)])

@@ -82,7 +82,7 @@ def held_claims(
         if vectors is not None:
             f_add = new.f_add if new else vectors.get((one.class_name, one.name, "add"))
             rivals = rivals_of(one, held, f_add if one.asked else None, vectors, run.params.suppression)
-        found.append(_claimed(path, one.class_name, rivals, digest))
+        found.append(_claimed(path, one.class_name, rivals, digest, one.strength))
     return sorted(found, key=lambda one: (one.claimed.suppression, one.claimed.rivals))
 
 
@@ -91,7 +91,10 @@ def merged(claims: Iterable[MapsClaimed]) -> dict[str, Path]:
     return {content: path for one in claims for content, path in one.files.items()}
 
 
-def _claimed(path: Path, name: str, rivals: Iterable[str], digest: Callable[[Path], str]) -> MapsClaimed:
+def _claimed(
+    path: Path, name: str, rivals: Iterable[str], digest: Callable[[Path], str], strength: float = 1.0
+) -> MapsClaimed:
     others = [RIVALS / name / f"{group}.npz" for group in rivals]
     files = {digest(one): one for one in (*others, path)}
-    return MapsClaimed(Claimed(suppression=digest(path), rivals=tuple(sorted(map(digest, others)))), files)
+    made = Claimed(suppression=digest(path), rivals=tuple(sorted(map(digest, others))), strength=strength)
+    return MapsClaimed(made, files)

@@ -181,7 +181,7 @@ class Judges:
                 shared_encoder(run.work, encoder, heads=heads)  # read while nothing can be pruned
             rivals = self._rivals(held)
             normalities = tuple(
-                Held(one.text, self._asked(one), self._shown(one, reference), found)
+                Held(one.text, self._asked(one), self._shown(one, reference), found, one.strength)
                 for one, found in zip(held, rivals, strict=True)
             )
             if any(one.shown for one in normalities):

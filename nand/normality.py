@@ -216,6 +216,7 @@ class Normality:
         unlike: Iterable[Picture | Example] = (),
         ask: bool = False,
         force: bool = False,
+        strength: float = 1.0,
     ) -> Text:
         """Make a text, or what images show, normal from now on.
 
@@ -229,6 +230,7 @@ class Normality:
             unlike: images that look like it and have to keep raising an alarm.
             ask: ask the text encoder about the text as well as about ``like``.
             force: ask it even if it knows no word of the text.
+            strength: how far what it claims falls to the good level, over 0 to 1.
 
         Raises
         ------
@@ -237,6 +239,8 @@ class Normality:
             example cannot be used. Then nothing has changed.
         """
         where = f"normality of {self.class_name}"
+        if not 0 < strength <= 1:
+            raise NandError(f"{where}: strength {strength}: give more than 0 and at most 1")
         shows, shows_not = read_examples(like, "like", self.bits), read_examples(unlike, "unlike", self.bits)
         digests = [one.digest for one in (*shows, *shows_not)]
         for position, one in enumerate((*shows, *shows_not)):
@@ -252,6 +256,7 @@ class Normality:
             unlike=tuple(named[len(shows) :]),
             ask=ask,
             force=force,
+            strength=strength,
         )
         return self._add(entry, shows, shows_not, against, text)
 
@@ -274,7 +279,8 @@ class Normality:
         if like or unlike:
             good = self._good
             shows = shown(self.vlm, self.class_name, like, unlike, good, self.examples, self.tiles)
-        held, text = Held(made.text, shown=shows), Text(made.text, (), "", (), len(like), len(unlike))
+        held = Held(made.text, shown=shows, strength=made.strength)
+        text = Text(made.text, (), "", (), len(like), len(unlike))
         if entry.asked:
             settings = with_phrases(self.prompts, self.class_name, made.text, made.phrases)
             prompt = make_prompts(self.class_name, made.text, settings, now=datetime.now(UTC))

@@ -43,6 +43,7 @@ class Held:
     asked: Asked | None = None
     shown: Shown | None = None
     rivals: tuple[Asked, ...] = ()
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def claims(
                 raise ValueError("examples, but no good patches to compare the images with")
             compared = Compared(one.shown, distances, examples)
         own = seen(vlm, features, one.asked, compared, settings)
-        found.append(Claim(own, tuple(rivals[other] for other in one.rivals)))
+        found.append(Claim(own, tuple(rivals[other] for other in one.rivals), one.strength))
     return found
 
 
@@ -171,6 +172,7 @@ class ClaimCanvas:
         self._grid = grid
         self._canvases: list[Canvas] = []
         self._places: list[tuple[int, ...]] = []
+        self._strengths: list[float] = []
 
     def add(self, found: Sequence[Claim]) -> None:
         """The next tiles' claims, which :func:`claims` gave: in one order for all of them."""
@@ -180,6 +182,7 @@ class ClaimCanvas:
             self._canvases = [Canvas(self._grid) for _ in maps]
             place = {name: position for position, name in enumerate(maps)}
             self._places = [tuple(place[name] for name in claim) for claim in named]
+            self._strengths = [one.strength for one in found]
         for canvas, one in zip(self._canvases, maps.values(), strict=True):
             canvas.add(one)
 
@@ -187,4 +190,7 @@ class ClaimCanvas:
     def claims(self) -> list[Claim]:
         """Of the whole image, maps (1, 256, 256)."""
         whole = [canvas.map[None] for canvas in self._canvases]
-        return [Claim(whole[own], tuple(whole[place] for place in rivals)) for own, *rivals in self._places]
+        return [
+            Claim(whole[own], tuple(whole[place] for place in rivals), strength)
+            for (own, *rivals), strength in zip(self._places, self._strengths, strict=True)
+        ]

@@ -34,11 +34,16 @@ def good_level(good: ArrayLike) -> float | None:
 class Claim:
     """What is seen of one normality in N images: A_sup, and the A_sup of each text that competes with it.
 
-    All (N, H, W) float32 in [0, 1].
+    All (N, H, W) float32 in [0, 1]. ``strength``, over 0 to 1: the share of it that is believed.
     """
 
     suppression: Tensor
     rivals: tuple[Tensor, ...] = ()
+    strength: float = 1.0
+
+    def weighed(self, values: Array) -> Array:
+        """A share that it claims, by its strength."""
+        return values if self.strength == 1 else self.strength * values
 
 
 class Claimed(Settings):
@@ -46,10 +51,11 @@ class Claimed(Settings):
 
     suppression: str
     rivals: tuple[str, ...] = ()
+    strength: float = 1.0
 
     def of(self, maps: Mapping[str, Tensor]) -> Claim:
         """The claim, of maps by sha256."""
-        return Claim(maps[self.suppression], tuple(maps[one] for one in self.rivals))
+        return Claim(maps[self.suppression], tuple(maps[one] for one in self.rivals), self.strength)
 
 
 def final_maps(anomaly: Tensor, claims: Sequence[Claim], rule: Rule) -> Tensor:
@@ -75,8 +81,8 @@ class Decision:
         Never above A; with alpha 0 or without any suppression it is A bit for bit.
         """
         if self._regions is None or self.rule.regions is None:
-            return suppress(self.anomaly, union([one.suppression for one in claims]), self.rule.alpha)
-        share = largest([_share(self._regions, one, self.rule.regions) for one in claims])
+            return suppress(self.anomaly, union([one.weighed(one.suppression) for one in claims]), self.rule.alpha)
+        share = largest([one.weighed(_share(self._regions, one, self.rule.regions)) for one in claims])
         return self._regions.lowered(self.rule.alpha * share)
 
 

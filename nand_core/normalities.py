@@ -31,6 +31,7 @@ class Normality:
         like, unlike: its examples, and those of what it is not.
         asked: whether the text encoder is asked about the text.
         force: it is asked even if it knows no word of it.
+        strength: how far what it claims falls, over 0 to 1.
     """
 
     class_name: str
@@ -42,6 +43,7 @@ class Normality:
     unlike: tuple[Example, ...] = ()
     asked: bool = True
     force: bool = False
+    strength: float = 1.0
 
     @property
     def apart(self) -> bool:
@@ -67,8 +69,8 @@ def resolve(class_name: str, entry: Added, groups: Collection[str]) -> Normality
     text = clean(entry.text)
     group = next((g for g in sorted(groups) if clean(g) == text or g.casefold() == slug(text)), "")
     if group and not (entry.phrases or entry.like or entry.unlike):
-        return Normality(class_name, group, group, (), group, force=entry.force)
-    name, shown = slug(text, groups), (entry.like, entry.unlike, entry.asked, entry.force)
+        return Normality(class_name, group, group, (), group, force=entry.force, strength=entry.strength)
+    name, shown = slug(text, groups), (entry.like, entry.unlike, entry.asked, entry.force, entry.strength)
     return Normality(class_name, group or text, group, entry.phrases, name, *shown)
 
 

@@ -64,9 +64,10 @@ def log(
 
 
 def _said(text: str, one: Entry | Added) -> str:
-    """``'fuzz ok', 2 examples, 1 unlike``."""
+    """``'fuzz ok', 2 examples, 1 unlike, strength 0.5``."""
     like, unlike = len(one.like), len(one.unlike)
     counts = [f"{like} example{'s' * (like > 1)}"] * bool(like) + [f"{unlike} unlike"] * bool(unlike)
+    counts += [f"strength {one.strength:g}"] * (one.strength < 1)
     return ", ".join([repr(text), *counts])
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,6 +59,9 @@ Ask = Annotated[bool, typer.Option("--ask", help="With images: ask about TEXT as
 Force = Annotated[
     bool, typer.Option("--force", help="Take TEXT even if the text encoder knows none of its words.")
 ]
+Strength = Annotated[
+    float, typer.Option(help="How far what it claims falls to the good images' level; 0.5: half of the way.")
+]
 FromTest = Annotated[
     bool, typer.Option("--from-test", help="Allow images of the test set; they are left out of what is counted.")
 ]
@@ -75,6 +78,7 @@ def add(
     phrase: Phrases = None,
     ask: Ask = False,
     force: Force = False,
+    strength: Strength = 1.0,
     from_test: FromTest = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even if other defects lose their alarm.")] = False,
 ) -> None:
@@ -86,7 +90,8 @@ def add(
     For example: nand add carpet "fuzz ok" --like a.jpg b.jpg --box 10,20,30,40 --unlike c.jpg
     """
     examples = _examples(like, unlike, from_test)
-    plan = _addition(_quoted("add", class_name, text), class_name, examples, phrase, ask=ask, force=force)
+    flags = {"ask": ask, "force": force, "strength": strength}
+    plan = _addition(_quoted("add", class_name, text), class_name, examples, phrase, **flags)
     _change(class_name, plan, None if yes else _agree)
 
 
@@ -101,6 +106,7 @@ def look(
     phrase: Phrases = None,
     ask: Ask = False,
     force: Force = False,
+    strength: Strength = 1.0,
     from_test: FromTest = False,
 ) -> None:
     """Show what 'nand add' with the same words would do to every test image; nothing is changed."""
@@ -108,7 +114,8 @@ def look(
     from nand.project.change import look as trial
 
     examples = _examples(like, unlike, from_test)
-    plan = _addition(_quoted("try", class_name, text), class_name, examples, phrase, ask=ask, force=force)
+    flags = {"ask": ask, "force": force, "strength": strength}
+    plan = _addition(_quoted("try", class_name, text), class_name, examples, phrase, **flags)
     with _carried_out():
         change, effect = trial(class_name, plan)
     print(f"{class_name}: if {change.normality.text!r} were normal (nothing is changed):")
@@ -125,12 +132,12 @@ def _examples(like: list[str] | None, unlike: list[str] | None, from_test: bool)
 
 
 def _addition(
-    text: str, class_name: str, examples: Examples, phrases: list[str] | None, *, ask: bool, force: bool
+    text: str, class_name: str, examples: Examples, phrases: list[str] | None, **flags: Any
 ) -> Callable[[Params, Groups], Change]:
     def plan(params: Params, groups: Groups) -> Change:
         from nand.project.plans import addition
 
-        return addition(params, groups, class_name, text, phrases or (), examples=examples, ask=ask, force=force)
+        return addition(params, groups, class_name, text, phrases or (), examples=examples, **flags)
 
     return plan
 

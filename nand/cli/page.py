@@ -59,8 +59,10 @@ def page(
 
     from nand.page.app import create_app
     from nand.page.guard import Rules
+    from nand.page.memory import give_back
     from nand.page.server import Server
 
+    give_back()
     torch.set_num_threads(1)  # the images are what goes in parallel
     number = listening.getsockname()[1]
     names = {"localhost", "127.0.0.1", "::1", host.lower(), *(one.lower() for one in name or ())}

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from nand.page import asking, images, pages
+from nand.page.draft import for_operators
 from nand.page.guard import Guard, Rules
 from nand.page.server import Server
 from nand.page.shell import page, wants_page
@@ -49,9 +50,9 @@ def create_app(server: Server, rules: Rules) -> FastAPI:
 
 
 async def _mistake(request: Request, error: Exception) -> Response:
-    said = " ".join(str(error).split())
+    said = for_operators(error)
     if wants_page(request):
-        return page(request, "notice.html.j2", 409, title="Not now", says=said)
+        return page(request, "notice.html.j2", 409, title="That does not work", says=said)
     return JSONResponse({"error": said}, 400)
 
 

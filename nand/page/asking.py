@@ -15,7 +15,7 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.exceptions import HTTPException
 
 from nand.page.change import MEANWHILE, Job, Place
-from nand.page.draft import Draft
+from nand.page.draft import Draft, for_operators
 from nand.page.preview import Preview, Progress
 from nand.page.shell import chosen, server_of, templates
 from nand.page.snapshot import View, digest_now
@@ -88,10 +88,11 @@ async def look(request: Request, asking: Asking) -> Response:
                     yield json.dumps({"done": found.done, "of": found.of}) + "\n"
                     continue
                 if unknown is None:
-                    unknown = view.snapshot.unknown(" ".join(found.phrases))
+                    said = " ".join((asking.draft.text, *asking.draft.phrases)) if found.phrases else ""
+                    unknown = view.snapshot.unknown(said)
                 yield json.dumps(_shown(view, found, detector, unknown)) + "\n"
         except NandError as error:
-            yield json.dumps({"error": " ".join(str(error).split())}) + "\n"
+            yield json.dumps({"error": for_operators(error)}) + "\n"
 
     made = lines()
 
@@ -139,7 +140,7 @@ def accept(request: Request, said: Accepting) -> Response:
     like, unlike = (tuple(Place(path=one.path, box=one.box) for one in side) for side in (given.like, given.unlike))
     job = Job(
         what="add", digest=said.digest, class_name=draft.class_name, text=draft.text.strip(), phrases=draft.phrases,
-        like=like, unlike=unlike, ask=draft.ask, agreed=said.agreed,
+        like=like, unlike=unlike, ask=draft.ask, strength=draft.strength, agreed=said.agreed,
     )  # fmt: skip
     return JSONResponse({"number": server.jobs.start(job, said.who).number})
 

@@ -58,6 +58,7 @@ class Job(Settings):
     like: tuple[Place, ...] = ()
     unlike: tuple[Place, ...] = ()
     ask: bool = False
+    strength: float = 1.0
     agreed: str = ""
     entry: int = 0
 
@@ -82,7 +83,7 @@ def carry_out(job: Job, tell: Callable[[dict[str, Any]], None], answer: Callable
             asked = agree if job.what == "add" else None
             apply(class_name, _unless_changed(job, plan), _unseen, asked, lambda step: tell({"step": step}))
     except NandError as error:
-        return {"failed": for_operators(" ".join(str(error).split()))}
+        return {"failed": for_operators(error)}
     except Stopped as stopped:
         return {"stopped": str(stopped), "status": stopped.status}
     return {"done": True}
@@ -99,7 +100,8 @@ def _plan(job: Job) -> AbstractContextManager[tuple[str, Plan]]:
         return nullcontext((job.class_name, lambda params, groups: removal(params, groups, job.class_name, job.text)))
     like, unlike = (tuple(Given(one.path, one.box) for one in side) for side in (job.like, job.unlike))
     examples = Examples(like, unlike, from_test=True)
-    return nullcontext((job.class_name, planned(job.class_name, job.text, job.phrases, examples, job.ask)))
+    how = {"examples": examples, "ask": job.ask, "strength": job.strength}
+    return nullcontext((job.class_name, planned(job.class_name, job.text, job.phrases, **how)))
 
 
 def _unless_changed(job: Job, plan: Plan) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -13,7 +13,6 @@ from nand.project.change import Change, Groups
 from nand.project.examples import Examples, Given
 from nand.project.plans import addition
 from nand_core.config import Params
-from nand_core.errors import NandError
 from nand_core.settings import Settings
 
 UNNAMED = "as shown"
@@ -49,6 +48,7 @@ class Draft(Settings):
         phrases: in place of generated ones.
         like, unlike: images that show it, and such that have to stay rejected.
         ask: with images, let the words count as well.
+        strength: how far what it claims falls, over 0 to 1.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -59,6 +59,7 @@ class Draft(Settings):
     like: tuple[Pointed, ...] = Field((), max_length=100)
     unlike: tuple[Pointed, ...] = Field((), max_length=100)
     ask: bool = False
+    strength: float = Field(1.0, gt=0, le=1)
 
     @field_validator("phrases")
     @classmethod
@@ -75,24 +76,25 @@ def _given(class_name: str, one: Pointed, find: Find) -> Given:
     return Given(find(class_name, one), ",".join(map(str, one.box)) if one.box else None)
 
 
-def planned(
-    class_name: str, text: str, phrases: tuple[str, ...], examples: Examples, ask: bool
-) -> Callable[[Params, Groups], Change]:
-    """The plan that ``nand add`` has with the same words and images, its mistakes told without a command line."""
-
-    def plan(params: Params, groups: Groups) -> Change:
-        try:
-            return addition(params, groups, class_name, text, phrases, examples=examples, ask=ask)
-        except NandError as error:
-            raise NandError(for_operators(str(error))) from error
-
-    return plan
+def planned(class_name: str, text: str, phrases: tuple[str, ...], **how: Any) -> Callable[[Params, Groups], Change]:
+    """The plan that ``nand add`` has with the same words, images and strength: ``nand.project.plans.addition``."""
+    return lambda params, groups: addition(params, groups, class_name, text, phrases, **how)
 
 
-def for_operators(message: str) -> str:
-    """A message of the command line without its words."""
-    message = re.sub(r"^nand add [^:]*: ", "", message)
-    message = message.replace("see 'nand list'; remove it to change it", "take it back first to change it")
-    return message.replace("say where to look with --box or --mask", "draw a box around what you mean").replace(
-        "say what is meant with --box or --mask", "draw a box around what you mean"
-    )
+COMMAND_LINE = {
+    r"^nand add [^:]*: ": "",
+    r"^([^:]*/)?[0-9a-f]{16}-(?=[^/:]+:)": "",  # a copy's folder and digits, before its own name
+    "see 'nand list'; remove it to change it": "take it back first to change it",
+    r", or force it with \S+$": "",
+    r"say (where to look|what is meant) with --box or --mask": "draw a box around what you mean",
+    r"(\d+) examples, but \S+ allows (\d+); leave some out or raise it": r"\1 images, at most \2; leave some out",
+    r"run 'nand repro' first(, then try)?": "whoever looks after this page has to run 'nand repro' first",
+}
+
+
+def for_operators(error: Exception) -> str:
+    """What is wrong, in one line, without the words of the command line."""
+    message = " ".join(str(error).split())
+    for theirs, ours in COMMAND_LINE.items():
+        message = re.sub(theirs, ours, message)
+    return message

@@ -120,6 +120,7 @@ class _Look:
         self.starts: list[int] = np.cumsum([0, *(len(shard.ids) for shard in view.shards)]).tolist()
         self.scores = {detector: np.empty((2, len(view.ids))) for detector in specs}
         self.kept: dict[int, Tensor] = {}
+        self.keeps = KEPT if len(specs) > 1 else 0
 
     def __call__(self, detectors: Sequence[str], pool: Executor) -> Iterator[Progress]:
         """All shards, the largest first; those that nobody waits for any more are not begun."""
@@ -158,7 +159,7 @@ class _Look:
         found = self.kept.get(number)
         if found is None:
             found = self.draw(number)
-            if sum(map(len, self.kept.values())) + len(found) <= KEPT:
+            if sum(map(len, self.kept.values())) + len(found) <= self.keeps:
                 self.kept[number] = found
         return found
 
@@ -166,7 +167,9 @@ class _Look:
 def _with(view: View, one: Normality, ask: bool) -> Direct:
     """The settings with the draft in them."""
     prompts = view.params.prompts
-    entry = Added(text=one.text, phrases=one.phrases, like=one.like, unlike=one.unlike, ask=ask and bool(one.like))
+    ask = ask and bool(one.like)
+    said = {"text": one.text, "phrases": one.phrases, "like": one.like, "unlike": one.unlike, "strength": one.strength}
+    entry = Added(**said, ask=ask)
     entries = {**prompts.normalities, view.name: (*prompts.normalities.get(view.name, ()), entry)}
     prompts = prompts.model_copy(update={"normalities": entries})
     return replace(view.run, params=view.params.model_copy(update={"prompts": prompts}))

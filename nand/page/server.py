@@ -78,9 +78,8 @@ class Server:
             NandError: it cannot be a normality, or somebody has to press the button for it.
         """
         view = self.view(draft.class_name)
-        plan = planned(
-            draft.class_name, draft.text.strip() or UNNAMED, draft.phrases, draft.examples(self.find), draft.ask
-        )
+        how = {"examples": draft.examples(self.find), "ask": draft.ask, "strength": draft.strength}
+        plan = planned(draft.class_name, draft.text.strip() or UNNAMED, draft.phrases, **how)
         change = plan(view.params, view.snapshot.groups)
         one = change.normality
         if live and one.asked and one.apart:

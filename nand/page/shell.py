@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nand.page.server import Server
 from nand.page.snapshot import View
+from nand.page.views import stood
 from nand_core.errors import NandError
 from nand_core.report.panels import ANOMALY, gradient
 
@@ -28,7 +29,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"address": lambda text: quote(str(text), safe="")}
+    made.filters |= {"address": lambda text: quote(str(text), safe=""), "of_operators": stood}
     return made
 
 

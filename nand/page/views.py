@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,11 @@ WORDS = {
     "no other alarm is lost": "no other fault is let through",
     "false alarms": "good images rejected:",
     "changes no image": "nothing changes for any image",
+}
+STATES = {
+    "removed": "taken back",
+    "by nand ": "by this page or nand ",
+    r" by (\d+)$": r" by number \1",
 }
 SIDES = {
     "lost": "let through",
@@ -246,8 +252,17 @@ def said(
     line = in_words(own, group, settings, wrong.get(detector, math.nan))
     for theirs, ours in WORDS.items():
         line = line.replace(theirs, ours)
+    if not group:
+        line = line.replace("other fault", "fault")
     line = line.replace(" pass (", " pass then (").replace(" before)", " now)")
     return line[:1].upper() + line[1:]
+
+
+def stood(state: str) -> str:
+    """What became of an entry of the log, ``nand.project.standing``, as an operator says it."""
+    for theirs, ours in STATES.items():
+        state = re.sub(theirs, ours, state)
+    return state
 
 
 def question(view: View, gone: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def account(
         unlike=normality.unlike,
         asked=normality.asked,
         force=normality.force,
+        strength=normality.strength,
         explicit=() if added or normality.group else own,
         effect=effect,
         lost=lost,

@@ -73,7 +73,7 @@ class Entry(_Lines):
     Attributes:
         id: from 1 on.
         time: UTC, such as 2026-11-24T02:00:00Z.
-        text, group, phrases, like, unlike, asked, force: those of :class:`nand_core.normalities.Normality`.
+        text, group, phrases, like, unlike, asked, force, strength: those of :class:`nand_core.normalities.Normality`.
         explicit: phrases under ``prompts.explicit`` that were removed with it.
         effect: by detector and kind of image (a group, a type that is in none, or ``good``).
         lost: by detector, images neither good nor of an added group that raised an alarm before, but not after it.
@@ -92,6 +92,7 @@ class Entry(_Lines):
     unlike: tuple[Example, ...] = ()
     asked: bool = True
     force: bool = False
+    strength: float = 1.0
     explicit: tuple[str, ...] = ()
     effect: dict[str, dict[str, Alarms]] = Field({})
     lost: dict[str, int] = Field({})
@@ -105,8 +106,8 @@ class Entry(_Lines):
 
     def is_of(self, found: Added) -> bool:
         """Whether an entry of params.yaml says what was added or removed."""
-        mine = self.phrases, self.like, self.unlike, self.asked
-        return mine == (found.phrases, found.like, found.unlike, found.asked)
+        mine = self.phrases, self.like, self.unlike, self.asked, self.strength
+        return mine == (found.phrases, found.like, found.unlike, found.asked, found.strength)
 
     def took_effect(self, prompts: PromptSettings) -> bool:
         """Whether the settings are those after the change."""

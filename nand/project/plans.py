@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nand.project.change import Change, Groups
-from nand.project.examples import Checked, Examples, check
+from nand.project.examples import Examples, check
 from nand.project.params_file import append, discard
 from nand_core.config import Params
 from nand_core.errors import NandError, nearest
@@ -31,6 +31,7 @@ def addition(
     examples: Examples = NO_EXAMPLES,
     ask: bool = False,
     force: bool = False,
+    strength: float = 1.0,
 ) -> Change:
     """``text`` is normal for ``class_name``, described by ``phrases`` or, without any, by generated ones.
 
@@ -40,16 +41,19 @@ def addition(
     ------
     NandError
         When it is normal already, no phrases can be made of it, an example is no use, or the text encoder understands
-        nothing of it and ``force`` is off.
+        nothing of it and ``force`` is off; or the strength is none.
     """
     where = f"nand add {class_name}"
+    if not 0 < strength <= 1:
+        raise NandError(f"{where}: --strength {strength:g}: give more than 0 and at most 1")
     given = tuple(checked_phrase(one, where) for one in phrases)
     entry = Added(text=checked_phrase(text, where), phrases=given)
     made = resolve(class_name, entry, groups[class_name])
     if _entry(made, params, groups):
         raise NandError(f"{class_name}: {made.text!r} is normal already, see 'nand list'; remove it to change it")
     found = check(params, class_name, examples)
-    entry = entry.model_copy(update={"like": found.like, "unlike": found.unlike, "ask": ask, "force": force})
+    flags = {"ask": ask, "force": force, "strength": strength}
+    entry = entry.model_copy(update={"like": found.like, "unlike": found.unlike, **flags})
     made = resolve(class_name, entry, groups[class_name])
     if entry.asked:
         # Refuses a text that no phrases can be made of, before anything runs.
@@ -58,7 +62,7 @@ def addition(
         # What a language model will make of it is seen when it has.
         if tokenizer is not None and not force and "phrases" in key:
             check_understood(tokenizer, key, where, "--force", text)
-    item = _item(made.text, given, found, ask=ask, force=force)
+    item = _item(made.text, entry)
     return Change(
         made,
         lambda file: append(file, (*SECTION, class_name), [item]),
@@ -69,18 +73,20 @@ def addition(
     )
 
 
-def _item(text: str, phrases: Sequence[str], found: Checked, *, ask: bool, force: bool) -> Any:
-    """The entry as it is written into the file."""
-    if not found.like and not found.unlike and not force:
-        return {text: list(phrases)} if phrases else text
+def _item(text: str, one: Added) -> Any:
+    """The entry as it is written into the file, under the name ``text``."""
     said: dict[str, Any] = {
-        "like": list(map(_shown, found.like)),
-        "unlike": list(map(_shown, found.unlike)),
-        "phrases": list(phrases),
-        "ask": ask and bool(found.like),
-        "force": force,
+        "like": list(map(_shown, one.like)),
+        "unlike": list(map(_shown, one.unlike)),
+        "phrases": list(one.phrases),
+        "ask": one.ask and bool(one.like),
+        "force": one.force,
+        "strength": one.strength if one.strength != 1 else None,
     }
-    return {text: {key: value for key, value in said.items() if value}}
+    said = {key: value for key, value in said.items() if value}
+    if said.keys() <= {"phrases"}:
+        return {text: said["phrases"]} if said else text
+    return {text: said}
 
 
 def _shown(one: Example) -> Any:

@@ -73,7 +73,10 @@ def _again(params: Params, groups: Groups, entry: Entry) -> Change:
     shown = Examples(like, unlike, from_test=True)  # that was decided when they were added
     ask = entry.asked and not entry.phrases  # with phrases it is asked in any case
     name, text = entry.class_name, entry.text
-    change = addition(params, groups, name, text, entry.phrases, examples=shown, ask=ask, force=entry.force)
+    change = addition(
+        params, groups, name, text, entry.phrases,
+        examples=shown, ask=ask, force=entry.force, strength=entry.strength,
+    )  # fmt: skip
     if not entry.explicit or text in params.prompts.explicit.get(name, {}):
         return change
     reviewed = ("prompts", "explicit", name, text)

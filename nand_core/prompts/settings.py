@@ -83,6 +83,7 @@ class Added(Settings):
         unlike: images that look like it and have to keep raising an alarm.
         ask: with examples, whether the text is asked as well; with phrases it is in any case.
         force: ask the text encoder even if it knows no word of it.
+        strength: how far what it claims falls to the good level, over 0 to 1.
     """
 
     text: str
@@ -91,6 +92,7 @@ class Added(Settings):
     unlike: tuple[Example, ...] = ()
     ask: bool = False
     force: bool = False
+    strength: float = Field(1.0, gt=0, le=1)
 
     @field_validator("like", "unlike", mode="before")
     @classmethod

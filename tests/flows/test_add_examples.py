@@ -21,6 +21,7 @@ import torch
 from browser import Browser, browser, programs
 from pipeline_project import PARAMS, Project
 from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
 
 from benchmarks.scratch import last_run
 from flows.inbox.rows import write_part
@@ -235,7 +236,7 @@ def looked(page) -> Callable[[], str]:
 @pytest.fixture(scope="module")
 def foreseen(project, page) -> pd.DataFrame:
     """Before it is accepted."""
-    return foresee(project, {"text": NAMED})
+    return foresee(project, {"text": NAMED, "strength": 0.9})
 
 
 @pytest.fixture(scope="module")
@@ -262,11 +263,15 @@ def test_what_is_typed_is_answered_with_the_words_that_mean_nothing(page, looked
     assert page.text("#words mark") == page.text("mark") == "zorkly"
     assert f"If “{NAMED}” were fine" in said and "The model does not know: zorkly" in said
     assert len(page.all("#result svg")) == 2 and page.all("#result svg .limit")
+    page.script("document.querySelector('#result summary').focus(); document.getElementById('show').click()")
+    looked()
+    assert page.script("return document.activeElement.tagName") == "SUMMARY", "an answer leaves the focus alone"
 
 
 def test_images_are_clicked_and_a_box_is_drawn(page, looked):
     page.click("#tiles .tile:nth-child(1) .like")
     assert page.one("#tiles .tile:nth-child(1) .like").get_attribute("aria-pressed") == "true"
+    page.until(lambda: not page.text("#words"))  # they are a name now
     page.click("#tiles .tile:nth-child(2) .open")
     page.until(lambda: page.one("#viewer-image").is_displayed() and page.script("return document.activeElement.id"))
     stage = page.one("#stage")
@@ -310,6 +315,8 @@ def test_a_rejected_image_of_the_line_becomes_an_example_with_one_click(project,
 def test_alarms_are_not_lost_unasked_and_a_second_user_loses_nothing(project, page, looked, before_page, foreseen):
     """No first, then yes; meanwhile somebody else has a draft."""
     page.type("#text", NAMED)
+    page.one("#strength").send_keys(Keys.ARROW_LEFT)
+    assert page.text("#strength-says") == "90 %"
     page.type("#who", "Ada of the line")
     assert "would be let through. Is that what you mean?" in looked()
     page.until(lambda: page.one("#accept").is_enabled())
@@ -345,7 +352,7 @@ def test_alarms_are_not_lost_unasked_and_a_second_user_loses_nothing(project, pa
 def test_what_the_page_accepted_is_what_nand_add_writes(project, page, before_page):
     entry = json.loads((project.folder / "normalities.jsonl").read_text().splitlines()[-1])
     assert (entry["action"], entry["text"], entry["who"]) == ("add", NAMED, "Ada of the line")
-    assert entry["lost"]["april_gan"] > 0
+    assert entry["lost"]["april_gan"] > 0 and entry["strength"] == 0.9
     assert NAMED in (project.folder / "params.yaml").read_text()
     assert project.changed() == {}
 

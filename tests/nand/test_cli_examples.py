@@ -265,6 +265,16 @@ def test_a_text_of_which_nothing_is_understood_is_refused_unless_forced(project,
     assert f"{name.lower()}: {{" in params.read_text() and "force: true}" in params.read_text()
 
 
+def test_a_strength_is_written_unless_it_is_the_whole_one(project):
+    params = load_params(Path("params.yaml"))
+    half, whole = (addition(params, GROUPS, "carpet", "faint mark", (), strength=one) for one in (0.5, 1.0))
+    assert "faint mark: {strength: 0.5}" in half.edit(PARAMS) and half.normality.strength == 0.5
+    assert "strength" not in whole.edit(PARAMS)
+    for none in (0.0, 1.1, float("nan")):
+        with pytest.raises(NandError, match=r"--strength \S+: give more than 0 and at most 1"):
+            addition(params, GROUPS, "carpet", "faint mark", (), strength=none)
+
+
 def test_a_name_of_images_a_text_half_understood_and_one_for_byte_pairs_are_taken(project):
     assert not plan("--like a.png", "царапина").normality.asked
     assert not plan("", "Riß hole").normality.force and not plan("--force", "hole").normality.group

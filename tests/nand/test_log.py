@@ -251,9 +251,9 @@ def test_an_added_text_is_taken_out_and_a_removed_one_put_back_with_all_that_it_
     assert (change.added, change.undoes, change.normality.phrases) == (True, 1, ("grey fuzz", "ball of fuzz"))
     written = yaml.safe_load(change.edit(Path("params.yaml").read_text()))["prompts"]["normalities"]["carpet"]
     assert written == ["thread", "blot", {"fuzz": ["grey fuzz", "ball of fuzz"]}]
-    make(entry("remove", "blot", explicit=["ink", "dark blot"]), "thread")
+    make(entry("remove", "blot", explicit=["ink", "dark blot"], strength=0.5), "thread")
     written = yaml.safe_load(plan_of(2).edit(Path("params.yaml").read_text()))["prompts"]
-    assert written["normalities"] == {"carpet": ["thread", "blot"]}
+    assert written["normalities"] == {"carpet": ["thread", {"blot": {"strength": 0.5}}]}
     assert written["explicit"] == {"carpet": {"blot": ["ink", "dark blot"]}}
     make(entry(text="stain"), "thread", "stain")
     change = plan_of(3)

@@ -17,6 +17,7 @@ from PIL import Image
 from flows.inbox.rows import write_part
 from nand.page import change, jobs
 from nand.page.change import MEANWHILE, Job, carry_out
+from nand.page.draft import for_operators
 from nand.page.inbox import day_of, line_image
 from nand.page.jobs import Jobs
 from nand.page.pictures import overlay, picture
@@ -24,7 +25,7 @@ from nand.page.preview import agreement, lost_ids
 from nand.page.sent import MOST, keep, sent_image
 from nand.page.shell import templates
 from nand.page.snapshot import digest_now
-from nand.page.views import histograms, question, said, shown, times
+from nand.page.views import histograms, question, said, shown, stood, times
 from nand.project.change import Effect, Stopped
 from nand_core.artifacts.store import sha256_file
 from nand_core.effect import changes
@@ -150,9 +151,17 @@ def test_a_question_that_nobody_answers_ends_with_no(work, monkeypatch):
 
 def test_the_sentence_is_one_of_an_operator():
     rows = changes(NOTHING, LOSES)
-    assert said(rows, "d", "", EvaluationSettings(), {}) == "1 of 2 other faults would be let through"
+    assert said(rows, "d", "", EvaluationSettings(), {}) == "1 of 2 faults would be let through"
+    assert said(rows, "d", "dent", EvaluationSettings(), {}) == "1 of 2 other faults would be let through"
     unchanged = changes(NOTHING, effect(("h1", "hole", True, True)))
     assert said(unchanged, "d", "", EvaluationSettings(), {}) == "Nothing changes for any image"
+
+
+def test_what_became_of_an_entry_is_said_without_the_words_of_the_command_line():
+    assert [stood(one) for one in ("holds", "removed", "removed by 2", "undone by 12")] == [
+        "holds", "taken back", "taken back by number 2", "undone by number 12",
+    ]  # fmt: skip
+    assert stood("edited, not by nand add (by hand)") == "edited, not by this page or nand add (by hand)"
 
 
 def test_a_score_is_said_in_limits():
@@ -214,6 +223,21 @@ def png(side: int = 8) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (side, side), "grey").save(buffer, "PNG")
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (f".nand/page/sent/{'a' * 16}-of_the_phone.png: is 9 x 9 pixels", "of_the_phone.png: is 9 x 9 pixels"),
+        (f"my line/done/c/{'a' * 16}-7.png: is no image", "7.png: is no image"),
+        (f"{'a' * 16}-7.png: shows nothing", "7.png: shows nothing"),
+        ("0.png: say where to look with --box or --mask", "0.png: draw a box around what you mean"),
+        ("9 examples, but s.examples allows 5; leave some out or raise it", "9 images, at most 5; leave some out"),
+        ("no class is called 'c'", "no class is called 'c'"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_without_the_words_of_the_command_line(theirs, ours):
+    assert for_operators(NandError(theirs)) == ours
 
 
 def test_a_sent_image_is_kept_by_content_and_the_oldest_go(tmp_path, monkeypatch):

@@ -115,6 +115,15 @@ def test_a_region_of_which_a_rival_says_more_is_not_brought_down():
     assert left(Claim(claimed, (two_spots(0, 0), rival))) == [2.0, 6.0], "the rival that says most counts"
 
 
+@given(ANOMALY, SEEN)
+def test_a_claim_of_half_the_strength_goes_half_of_the_way(anomaly, seen):
+    both = two_spots(0.9, 0.9)
+    assert left(Claim(both, strength=0.5)) == [4.0, 4.0]
+    assert left(Claim(both, strength=0.5), Claim(two_spots(0.9, 0))) == [2.0, 4.0]
+    a, s = torch.from_numpy(anomaly), torch.from_numpy(seen)
+    assert torch.equal(final_maps(a, [Claim(s, strength=0.5)], Rule(regions=None)), suppress(a, 0.5 * s, 1.0))
+
+
 def test_against_rivals_less_is_enough_than_alone():
     some = two_spots(0.5, 0.45)
     assert left(Claim(some, (two_spots(0, 0),))) == [2.0, pytest.approx(4.0)]

@@ -86,8 +86,9 @@ def test_claims_become_those_of_the_image_and_a_rival_of_two_is_one_map():
     grid = grid_of((300, 300), (200, 50))
     canvas, parts = ClaimCanvas(grid), torch.rand(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     for own, other, rival in zip(*(one.split(3) for one in parts), strict=True):
-        canvas.add([Claim(own, (rival, other)), Claim(other, (rival,))])
+        canvas.add([Claim(own, (rival, other)), Claim(other, (rival,), strength=0.5)])
     one, two = canvas.claims
+    assert (one.strength, two.strength) == (1, 0.5)
     assert one.rivals[0] is two.rivals[0] and one.rivals[1] is two.suppression
     for found, maps in zip((one.suppression, two.suppression, one.rivals[0]), parts, strict=True):
         assert torch.equal(found, joined(grid, [maps]))

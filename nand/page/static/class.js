@@ -7,7 +7,7 @@ import { ask, digestNow, follow, onChange, say, takeBack } from './watch.js';
 const { class: name, detector } = document.body.dataset;
 const KEY = `nand:draft:${name}`;
 const TYPED = 300;
-const EMPTY = { text: '', phrases: '', like: [], unlike: [], asks: false };
+const EMPTY = { text: '', phrases: '', like: [], unlike: [], asks: false, strength: 100 };
 
 let draft = { ...EMPTY, ...JSON.parse(recall(sessionStorage, KEY) || '{}') };
 let result = null; // of the last look at the draft as it is
@@ -29,7 +29,8 @@ function asDraft() {
     phrases: draft.phrases.split('\n').map((line) => line.trim()).filter(Boolean),
     like: draft.like.map(bare),
     unlike: draft.unlike.map(bare),
-    ask: draft.asks && draft.like.length > 0,
+    ask: draft.asks && draft.like.length > 0 && draft.text.trim() !== '', // what has no name yet says nothing
+    strength: draft.strength / 100,
   };
 }
 
@@ -82,6 +83,9 @@ function render() {
   });
   $('examples-only').hidden = !draft.like.length;
   $('asks').checked = draft.asks;
+  $('strength').value = draft.strength;
+  $('strength-says').textContent = draft.strength === 100 ? 'fully' : `${draft.strength} %`;
+  $('strength').setAttribute('aria-valuetext', $('strength-says').textContent);
   document.querySelector('label[for="text"]').textContent = draft.like.length ? 'A name for it, in a few words' : 'In a few words';
 }
 
@@ -90,6 +94,7 @@ function choose(one, side, box = one.box) {
   for (const list of ['like', 'unlike']) draft[list] = draft[list].filter((other) => other.key !== one.key);
   if (side) draft[side].push({ source: one.source, key: one.key, name: one.name, box: box || null });
   changed(false);
+  words();
 }
 
 // What would change.
@@ -109,10 +114,7 @@ async function look(live) {
         say('problem', `${found.error}`);
         $('result').replaceChildren();
       } else if (found.html) {
-        const open = [...$('result').querySelectorAll('details[open] > summary')].map((one) => one.firstChild.textContent);
-        $('result').innerHTML = found.html;
-        $('result').querySelectorAll('details > summary').forEach((one) => { one.parentElement.open = open.includes(one.firstChild.textContent); });
-        $('result').classList.remove('old');
+        replaceResult(found.html);
         fade();
         if (!result) {
           document.body.dataset.answered = Math.round(performance.now() - began);
@@ -136,10 +138,22 @@ async function look(live) {
   }
 }
 
+// What is open stays open, and the focus stays where it was.
+function replaceResult(html) {
+  const same = (one) => one.dataset.key || one.firstChild?.textContent.trim();
+  const all = (selector) => [...$('result').querySelectorAll(selector)];
+  const open = all('details[open] > summary').map(same);
+  const focused = $('result').contains(document.activeElement) && same(document.activeElement);
+  $('result').innerHTML = html;
+  all('details > summary').forEach((one) => { one.parentElement.open = open.includes(same(one)); });
+  if (focused) (all('summary, .open').find((one) => same(one) === focused) || $('answer')).focus();
+  $('result').classList.remove('old');
+}
+
 function accepts() {
   const named = draft.text.trim();
   $('accept').disabled = isEmpty() || !named || !result?.whole;
-  const why = isEmpty() ? 'First say what is fine.' : !named ? 'Give it a name first: a few words.' : !result?.whole ? '' : result.asks ? 'It lets other faults through, see above: you will be asked.' : '';
+  const why = isEmpty() ? 'First say what is fine.' : !named ? 'Give it a name first: a few words.' : !result?.whole ? '' : result.asks ? 'It lets other faults through: you will be asked.' : '';
   say('accept-why', why);
 }
 
@@ -157,15 +171,18 @@ async function words() {
   $('words').replaceChildren(...(unknown.size ? ['Not known to the model, has no effect: ', ...parts] : []));
 }
 
+let sending = false; // the button is not disabled meanwhile: it would lose the focus
+
 async function accept() {
+  if (sending) return;
   const agreed = result?.asks ? result.agreement : '';
   if (result?.asks && !(await ask(result.question))) return;
-  $('accept').disabled = true;
+  sending = true;
   const said = await post('/accept', { draft: asDraft(), digest: digestNow(), who: $('who').value.trim(), agreed });
+  sending = false;
   if (said.error) {
     say('problem', said.error);
     $('answer').hidden = false;
-    if (!said.changed) accepts();
   } else follow(said.number);
 }
 
@@ -201,12 +218,23 @@ $('text').addEventListener('input', () => {
   words.timer = setTimeout(words, 150);
 });
 $('phrases').addEventListener('input', () => { draft.phrases = $('phrases').value; changed(true); });
+$('strength').addEventListener('input', () => { draft.strength = Number($('strength').value); changed(true); });
 $('asks').addEventListener('change', () => { draft.asks = $('asks').checked; changed(false); words(); });
-$('say').addEventListener('submit', (event) => { event.preventDefault(); changed(false); });
+$('say').addEventListener('submit', (event) => {
+  event.preventDefault();
+  changed(false);
+  if (!isEmpty()) $('answer').hidden = false;
+  $('answer').scrollIntoView({ block: 'nearest' });
+});
 $('accept').addEventListener('click', accept);
 $('who').value = recall(localStorage, 'nand:who') || '';
 $('who').addEventListener('input', () => remember(localStorage, 'nand:who', $('who').value.trim()));
-$('detector').addEventListener('change', () => $('detector').form.submit());
+$('detector').addEventListener('change', () => {
+  remember(sessionStorage, 'nand:judge', 'yes');
+  $('detector').form.submit();
+});
+if (recall(sessionStorage, 'nand:judge')) $('detector').focus();
+remember(sessionStorage, 'nand:judge', '');
 $('judge').hidden = true;
 document.querySelectorAll('button.back').forEach((button) => {
   button.addEventListener('click', () => takeBack({ class: name, text: button.dataset.text }, button));
@@ -246,7 +274,9 @@ async function more(link) {
   const made = document.createElement('template');
   made.innerHTML = await answer.text();
   const item = link.closest('li');
+  const [first, focused] = [made.content.querySelector('.open'), document.activeElement === link];
   item.replaceWith(made.content);
+  if (focused) first.focus();
   render();
   watchMore();
 }

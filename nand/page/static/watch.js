@@ -125,9 +125,10 @@ async function look() {
 
 // The log's buttons, and those that take back what is fine.
 export async function takeBack(body, button) {
-  button.disabled = true;
+  if (button.dataset.sent) return;
+  button.dataset.sent = 'yes'; // disabled it would lose the focus
   const said = await post('/back', { digest, who: recall(localStorage, 'nand:who') || '', ...body });
-  button.disabled = false;
+  delete button.dataset.sent;
   if (said.error) tell(said.error, true);
   else follow(said.number);
 }
