@@ -22,14 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from flows.loading import load
+from flows.record import WRITTEN
 
 VARIABLE = "NAND_WARM"
 PREFECT = ("prefect.flow_engine", "prefect.task_engine", "fastapi.encoders", "flows.runners")
 LATE = "nand_core.vlm.encoder"
 """Imported when an item is computed: where one stage came to need it, the next one finds it there."""
 OURS = ("flows", "tasks", "nand_core")
-# What dvc and a shell add for each command.
-_OF_A_COMMAND = ("DVC_", "_", "SHLVL", "PWD", "OLDPWD")
+# What nand, dvc and a shell add for each command.
+_OF_A_COMMAND = (WRITTEN, "DVC_", "_", "SHLVL", "PWD", "OLDPWD")
 _COLD = b"cold"
 
 

@@ -16,6 +16,7 @@ import pytest
 from http_server import answering, prefect
 
 from benchmarks.scratch import PACKAGES, ROOT
+from flows.record import WRITTEN
 from flows.warm import VARIABLE, handed_over, warm_process
 
 # A stage in place of one that needs a project.
@@ -59,10 +60,10 @@ def environment(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def asked(environment: dict[str, str], *arguments: str) -> tuple[subprocess.Popen, int]:
-    """``python -m flows dataset``, as dvc runs it, and the process that the stage runs in."""
+    """``python -m flows dataset``, as the dvc of ``nand repro`` runs it, and the process that the stage runs in."""
     command = [sys.executable, "-m", "flows", "dataset", *arguments]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    process = subprocess.Popen(command, env={**environment, "DVC_ROOT": "."}, text=True, **pipes)
+    process = subprocess.Popen(command, env={**environment, "DVC_ROOT": ".", WRITTEN: "this run"}, text=True, **pipes)
     return process, int(process.stdout.readline())
 
 

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import save_file
 
 import nand
-from nand_core.vlm.heads import HIDDEN, Committee, PatchHead, stored
+from nand_core.vlm.heads import HIDDEN, PatchHead, stored
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "pydantic", "open_clip", "prefect", "dvc", "typer")
@@ -253,7 +253,7 @@ def test_a_class_with_heads_of_its_own(tmp_path, pictures):
     with pytest.raises(nand.NandError, match=r"artifacts/heads/carpet\.safetensors: not there.*nand repro"):
         nand.Normality.from_params(tmp_path / "params.yaml")
     plain = nand.Normality("carpet", nand.EncoderSettings(device="cpu"))
-    heads = [Committee([PatchHead(3 * width, HIDDEN, plain.vlm.embed_dim)]) for width in plain.vlm.widths]
+    heads = [[PatchHead(3 * width, HIDDEN, plain.vlm.embed_dim).state_dict()] for width in plain.vlm.widths]
     (tmp_path / "artifacts/heads").mkdir(parents=True)
     save_file(stored(heads), tmp_path / "artifacts/heads/carpet.safetensors")
     own = nand.Normality.from_params(tmp_path / "params.yaml")
