@@ -7,7 +7,7 @@ different texts: tokens of each layer -> linear layer -> cosine to the texts -> 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -43,18 +43,21 @@ def layer_logits(
     return logits
 
 
-def layer_probabilities(logits: Sequence[Tensor], size: int) -> Tensor:
+def layer_probabilities(logits: Sequence[Tensor], size: int) -> list[Tensor]:
     """Up-sample logits (bilinear, corners aligned) and take the softmax over the texts.
 
     Returns:
-        (L, N, K, size, size).
+        One (N, K, size, size) a layer.
     """
-    up = [F.interpolate(x, size=(size, size), mode="bilinear", align_corners=True) for x in logits]
-    return torch.stack(up).softmax(dim=2)
+    # A layer at a time: its probabilities of one image fit into a processor's cache, those of all do not.
+    return [
+        F.interpolate(x, size=(size, size), mode="bilinear", align_corners=True).softmax(dim=1) for x in logits
+    ]
 
 
-def combine(maps: Tensor, how: Combine) -> Tensor:
-    """(L, N, H, W) -> (N, H, W): the layers' mean, sum (up to L) or maximum."""
+def combine(layers: Iterable[Tensor], how: Combine) -> Tensor:
+    """Maps (N, H, W) of L layers -> (N, H, W): the layers' mean, sum (up to L) or maximum."""
+    maps = torch.stack(list(layers))
     return maps.amax(dim=0) if how == "max" else getattr(maps, how)(dim=0)
 
 
@@ -68,7 +71,7 @@ def text_map(
 ) -> Tensor:
     """Eq. 4: the probability of the *first* of the texts (K, E) at every position, (N, size, size)."""
     probabilities = layer_probabilities(layer_logits(features, linear, text, scale), size)
-    return combine(probabilities[:, :, 0], how)
+    return combine((layer[:, 0] for layer in probabilities), how)
 
 
 def suppression_map(
@@ -107,9 +110,9 @@ def suppression_map(
 def _first(logits: Sequence[Tensor], settings: SuppressionSettings) -> Tensor:
     """Where the first of the texts is seen, dilated, and left out what the third and later ones claim."""
     probabilities = layer_probabilities(logits, MAP_SIZE)
-    found = combine(probabilities[:, :, 0], settings.combine).clamp(0, 1)
+    found = combine((layer[:, 0] for layer in probabilities), settings.combine).clamp(0, 1)
     if settings.dilation:
-        claimed = combine(probabilities[:, :, 2:].sum(dim=2), settings.combine).clamp(0, 1)
+        claimed = combine((layer[:, 2:].sum(dim=1) for layer in probabilities), settings.combine).clamp(0, 1)
         found = dilate(found, settings.dilation) * (1 - claimed)
     return found
 

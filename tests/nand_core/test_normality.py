@@ -106,7 +106,7 @@ def test_logits_are_scaled_cosines():
 
 def test_probabilities_sum_to_one_and_keep_the_corners():
     logits = [torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
-    found = layer_probabilities(logits, 9)
+    found = torch.stack(layer_probabilities(logits, 9))
     assert found.shape == (2, 2, 3, 9, 9)
     torch.testing.assert_close(found.sum(2), torch.ones(2, 2, 9, 9))
     torch.testing.assert_close(found[0, ..., 0, -1], logits[0][..., 0, -1].softmax(1))
@@ -179,7 +179,7 @@ def test_a_dilated_map_spares_what_other_texts_claim():
         )
         for side in (0, 21)
     )
-    shares = layer_probabilities(layer_logits(features, linear, text, 30.0), 256).mean(dim=0)
+    shares = torch.stack(layer_probabilities(layer_logits(features, linear, text, 30.0), 256)).mean(dim=0)
     torch.testing.assert_close(wide, dilate(near, 21) * (shares[:, 0] + shares[:, 1]))
     lost = shares[:, 2:].sum(dim=1) > 0.9
     assert lost.any() and wide[lost].max() < 0.1 < dilate(near, 21)[lost].max()

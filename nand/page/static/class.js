@@ -6,7 +6,7 @@ import { ask, digestNow, follow, onChange, say, takeBack } from './watch.js';
 
 const { class: name, detector } = document.body.dataset;
 const KEY = `nand:draft:${name}`;
-const TYPED = 300;
+const TYPED = 200;
 const EMPTY = { text: '', phrases: '', like: [], unlike: [], asks: false, strength: 100 };
 
 let draft = { ...EMPTY, ...JSON.parse(recall(sessionStorage, KEY) || '{}') };
