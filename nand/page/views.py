@@ -187,7 +187,8 @@ def histograms(rows: pd.DataFrame, limits: tuple[float, float]) -> tuple[Histogr
             if ok[i] + bad[i]
         )
         alarm = rows[f"alarm_{when}"].to_numpy(dtype=bool)
-        says = f"{int(alarm[~good].sum())} of {(~good).sum()} faults and {int(alarm[good].sum())} good images rejected"
+        found_bad, wrong = int(alarm[~good].sum()), int(alarm[good].sum())
+        says = f"{found_bad} of {(~good).sum()} faults and {wrong} good image{'s' * (wrong != 1)} rejected"
         found.append(Histogram(bars, round(100 * limit / top, 2) if math.isfinite(limit) else -1, says))
     return found[0], found[1]
 

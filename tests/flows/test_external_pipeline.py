@@ -71,6 +71,18 @@ def anomaly_map(peak: float, size: int) -> np.ndarray:
     return array
 
 
+def save_maps(folder: Path) -> None:
+    """A map for every test image, of another size each."""
+    for i, (image_id, peak) in enumerate(peaks().items()):
+        path = (folder / image_id).with_suffix((".npy", ".tiff")[i % 2])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = anomaly_map(peak, size=20 + i)
+        if path.suffix == ".npy":
+            np.save(path, array)
+        else:
+            Image.fromarray(array).save(path)
+
+
 @pytest.fixture(scope="module")
 def outcome(project, tmp_path_factory):
     """One run of april_gan, saved maps and a third party's detector."""
@@ -82,14 +94,7 @@ def outcome(project, tmp_path_factory):
         "saved": {"kind": "external", "maps": "saved"},
         "bright": {"kind": "plugin", "name": "brightness", "options": {"weight": 2.0}},
     }
-    for i, (image_id, peak) in enumerate(peaks().items()):
-        path = (project.folder / "saved" / image_id).with_suffix((".npy", ".tiff")[i % 2])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        array = anomaly_map(peak, size=20 + i)
-        if path.suffix == ".npy":
-            np.save(path, array)
-        else:
-            Image.fromarray(array).save(path)
+    save_maps(project.folder / "saved")
     project.write_params()
     with local_server(project.folder / ".nand/prefect", project.environment) as url:
         wait_for_server(url)
