@@ -123,7 +123,8 @@ def _killed(project: Scratch, chance: random.Random, whole: float, server: str, 
     tree = _tree(process)
     there = {name: found for name, is_one in VICTIMS.items() if (found := _those(tree, is_one))}
     name = chance.choice(["all", "all", *there])
-    for one in tree if name == "all" else [chance.choice(there[name])]:
+    killed = tree if name == "all" else [chance.choice(there[name])]
+    for one in killed:
         with suppress(psutil.NoSuchProcess):
             one.kill()
     if chance.random() < 0.5:  # otherwise the next run comes upon it
@@ -131,6 +132,8 @@ def _killed(project: Scratch, chance: random.Random, whole: float, server: str, 
         row.judge(f"{name} killed: {said}", not said)
     else:
         process.stdout.close()
+        if any(one.pid == process.pid for one in killed):
+            process.wait()  # as a shell does: dvc takes a dead process that nobody has waited for to be at work
     return name
 
 
