@@ -23,9 +23,9 @@ DVC_REPRO = (sys.executable, "-m", "dvc", "repro")
 EVERY_STAGE = PARAMS | {"encoder": {"device": "cpu", "adapt": {"pictures": 8, "steps": 4}}}
 """Settings with which every stage has something to compute, learned heads too; an example comes by ``nand add``."""
 SHOWN = ("--like", "data/demo/carpet/test/color/000.png", "--box", "30,30,60,60", "--from-test", "--yes")
-ROUND, LATEST, PATIENCE, END = 5, 20.0, 600.0, 60.0
+ROUND, LATEST, PATIENCE, END, REAPED = 5, 20.0, 600.0, 60.0, 5.0
 """Kills until a run may end; seconds, of a run that goes on from where the last one was killed, after which it is
-killed at the latest; after which one hangs; in which what was killed has to be gone."""
+killed at the latest; after which one hangs; in which all that it had started has to be gone, and what was killed."""
 
 Tree = list[psutil.Process]
 VICTIMS: dict[str, Callable[[str], bool]] = {
@@ -132,8 +132,8 @@ def _killed(project: Scratch, chance: random.Random, whole: float, server: str, 
         row.judge(f"{name} killed: {said}", not said)
     else:
         process.stdout.close()
-        if any(one.pid == process.pid for one in killed):
-            process.wait()  # as a shell does: dvc takes a dead process that nobody has waited for to be at work
+        # As a shell and init do: dvc takes a dead process that nobody has waited for to be at work.
+        psutil.wait_procs(killed, timeout=REAPED)
     return name
 
 
