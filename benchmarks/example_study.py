@@ -96,9 +96,9 @@ def classes(folder: Path, vlm: VLM) -> Iterator[Class]:
 def judged(one: Class, vlm: VLM, settings: ExampleSettings, draws: int) -> Iterator[dict[str, Any]]:
     """The protocol's rows of one class."""
     good, distances = one.reference(settings)
-    for group, paths in one.rows[one.rows["group"] != ""].groupby("group")["path"]:
+    for group, tests in one.rows[one.rows["group"] != ""].groupby("group"):
         for draw in range(draws):
-            shown = drawn(paths.tolist(), IMAGES, draw, 0)
+            shown = drawn(tests, IMAGES, draw, 0)
             like = [picture_patches(vlm, read_image(one.root / path), None, good, settings)[0] for path in shown]
             patches = Shown(together(like, settings), torch.empty(0, 0), good.level)
             found = enlarged(example_map(one.test, distances, patches, settings))

@@ -117,11 +117,11 @@ def main() -> None:
     distances = [good_distances(patch_vectors(batch.found.layers), reference) for batch in images]
     ways = {"by example": Way(), "bank edited": Way(), "fitted anew": Way()}
     for group in chosen.groups or sorted(set(tests["group"]) - {""}):
-        paths = tests.loc[tests["group"] == group, "path"].tolist()
-        if not paths:
-            raise NandError(f"--groups: no test image of {group!r}")
+        own = tests[tests["group"] == group]
+        if not drawn(own, chosen.images, 0, 0):
+            raise NandError(f"--groups: no more than {chosen.images} parts of {group!r} among the test images")
         for draw in range(chosen.draws):
-            shown = drawn(paths, chosen.images, draw, 0)
+            shown = drawn(own, chosen.images, draw, 0)
 
             def judge(
                 way: str, started: float, after: torch.Tensor, group: str = group, shown: Sequence[str] = shown

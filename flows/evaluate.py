@@ -17,6 +17,7 @@ from flows.run import ARTIFACTS, RESULTS, Run
 from flows.scope import finish
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import Record, sha256_file
+from nand_core.datasets.parts import judged_rows
 from nand_core.example_protocol import example_table, with_examples
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import OPERATING_COLUMNS, decisions, effect_table, summary
@@ -29,7 +30,6 @@ from tasks.normalities import normalities as judge_normalities
 from tasks.scores import BaseScoreSpec, ScoreSpec, base_scores, level_of
 from tasks.scores import scores as score
 
-ROW = ["class", "type", "group", "path"]
 NORMALITIES = RESULTS / "normalities.parquet"
 
 
@@ -73,7 +73,7 @@ def _protocol(run: Run, rules: Mapping[tuple[str, str], Rule], digest: Callable[
             specs[detector, name, group] = EvaluateSpec(
                 detector=detector,
                 group=group,
-                rows=tuple(rows[ROW].to_dict("records")),
+                rows=judged_rows(rows),
                 texts=texts,
                 scores=scored[detector, name],
                 settings=run.params.evaluation.for_(detector, name),
@@ -150,7 +150,7 @@ def effect_specs(
         if name in held:
             specs[name, detector] = EffectSpec(
                 detector=detector,
-                rows=tuple(rows[ROW].to_dict("records")),
+                rows=judged_rows(rows),
                 added=tuple(sorted({normality.group for normality in held[name]} - {""})),
                 left_out=tuple(sorted(examples[name])),
                 base=digest(base),

@@ -12,12 +12,12 @@ from flows.claims import MapsClaimed
 from flows.examples import Reference
 from flows.features import class_shards
 from flows.run import ARTIFACTS, Run
+from nand_core.datasets.parts import judged_rows
 from nand_core.example_protocol import drawn, example_table
 from nand_core.settings import ExampleProtocol, Rule
 from tasks.example_scores import Draw, ExampleScoresSpec, GridSpec, example_grid, example_scores
 from tasks.image_features import Shard
 
-ROW = ["class", "type", "group", "path"]
 Where = tuple[str, str, int, int]
 """Class, group, number of images, draw."""
 
@@ -39,10 +39,10 @@ def example_rows(
     tests = manifest[manifest["split"] == "test"]
     chosen: dict[Where, tuple[str, ...]] = {}
     for (name, group), rows in tests[tests["group"] != ""].groupby(["class", "group"], sort=True):
-        paths = rows["path"].tolist()
         for images in protocol.images:
-            for draw in range(protocol.draws if len(paths) > images else 0):
-                chosen[str(name), str(group), images, draw] = drawn(paths, images, draw, protocol.seed)
+            for draw in range(protocol.draws):
+                if shown := drawn(rows, images, draw, protocol.seed):
+                    chosen[str(name), str(group), images, draw] = shown
     shards = class_shards(run, "test", encoded=True)
     draws = _draws(run, chosen, shards, dict(zip(tests["path"], tests["sha256"], strict=True)))
     specs = {}
@@ -52,7 +52,7 @@ def example_rows(
             specs[detector, name, group] = ExampleScoresSpec(
                 detector=detector,
                 group=group,
-                rows=tuple(tests.loc[tests["class"] == name, ROW].to_dict("records")),
+                rows=judged_rows(tests[tests["class"] == name]),
                 draws=tuple(one for where, one in draws.items() if where[:2] == (name, group)),
                 base=digest(base),
                 text=text.claimed,

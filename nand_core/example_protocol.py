@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from nand_core.datasets.parts import of_parts, part_of
 from nand_core.operating import DECIDED, operating_row
 from nand_core.protocol import auroc, auroc_bound, labels, share
 from nand_core.settings import EvaluationSettings
@@ -25,11 +26,20 @@ METRICS = [*DECIDED, "auroc_before", "auroc_after", "auroc_bound", "gain", "shar
            "groups", "groups_gaining"]  # fmt: skip
 
 
-def drawn(paths: Collection[str], images: int, draw: int, seed: int) -> tuple[str, ...]:
-    """``images`` of a group's images for draw number ``draw``; those of a smaller number are among them."""
-    order = np.random.default_rng([seed, draw, _number(paths)]).permutation(len(paths))
-    ranked = sorted(paths)
-    return tuple(sorted(ranked[i] for i in order[:images]))
+def drawn(rows: pd.DataFrame, images: int, draw: int, seed: int) -> tuple[str, ...]:
+    """Paths of ``images`` of a group's images for draw number ``draw``, no two of one part.
+
+    Those of a smaller number are among them. () where they would leave no part to judge.
+
+    Args:
+        rows: manifest rows of the group's test images.
+    """
+    paths = sorted(rows["path"])
+    parts = dict(zip(rows["path"], part_of(rows), strict=True))
+    shown: dict[str, str] = {}
+    for number in np.random.default_rng([seed, draw, _number(paths)]).permutation(len(paths)):
+        shown.setdefault(parts[paths[number]], paths[number])
+    return tuple(sorted(list(shown.values())[:images])) if len(shown) > images else ()
 
 
 def _number(paths: Collection[str]) -> int:
@@ -53,13 +63,13 @@ def example_row(
         detector: its name.
         rows: manifest rows of the class's test images, in the order of the scores.
         group: the group whose normality is shown.
-        shown: paths of the images that show it: they are left out.
+        shown: paths of the images that show it: their parts are left out.
         scores: (n,) image scores ``before``, ``after`` (the examples), ``text`` (its text alone) and ``both``.
 
     Raises:
         NandError: as ``nand_core.protocol.evaluate_group``.
     """
-    kept = ~rows["path"].isin(set(shown)).to_numpy()
+    kept = ~of_parts(rows, shown).to_numpy()
     rows = rows[kept]
     found: dict[str, NDArray[np.float64]] = {name: np.asarray(one)[kept] for name, one in scores.items()}
     truth = labels(rows, group)

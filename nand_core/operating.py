@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from nand_core.datasets.parts import part_of
 from nand_core.protocol import known
 from nand_core.settings import EvaluationSettings
 from nand_core.verdict import counted, keyed, verdict
@@ -70,7 +71,7 @@ def class_threshold(good: ArrayLike, settings: EvaluationSettings) -> float:
 
 
 def folds(ids: Sequence[str], seed: int) -> NDArray[np.int64]:
-    """The fold of every image, 0 to ``FOLDS`` - 1, by its path and the seed alone: no other image moves it."""
+    """The fold of every image, 0 to ``FOLDS`` - 1, by its part and the seed alone: no other image moves it."""
     digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in ids)
     return np.array([int.from_bytes(digest[:8], "big") % FOLDS for digest in digests], dtype=np.int64)
 
@@ -83,7 +84,7 @@ def thresholds(
     Args:
         scores: (n,) of a class's test images.
         good: (n,) whether the image is a good one.
-        ids: (n,) paths.
+        ids: (n,) what each image shows (``part_of``): a part's images never set the threshold that judges one of them.
         settings: as :func:`class_threshold` takes them; the seed is that of the folds.
     """
     scores, good = np.asarray(scores, dtype=np.float64), np.asarray(good, dtype=bool)
@@ -119,7 +120,8 @@ def operating_row(
     row |= {"false_alarm": 100 * settings.false_alarm if settings.fixed is None else math.nan}
     row |= {"n_good": int(good.sum()), "n_group": int(own.sum()), "n_other": int(other.sum())}
     scores = {"before": np.asarray(before), "after": np.asarray(after)}
-    limits = {when: thresholds(s, good, rows["path"].tolist(), settings) for when, s in scores.items()}
+    parts = part_of(rows).tolist()
+    limits = {when: thresholds(s, good, parts, settings) for when, s in scores.items()}
     for when, s in scores.items():
         row[f"threshold_{when}"] = class_threshold(s[good], settings)
     for name, (score, limit) in WHEN.items():
@@ -130,7 +132,7 @@ def operating_row(
     alarms = {when: scores[when] > limits[when] for when in scores}
     lost = alarms["before"] & ~alarms["after"] & other
     row["lost"] = _percent(lost[other])
-    accepted_wrong = _accepted_wrong(own, good, rows["path"].tolist(), wrong or {}, settings)
+    accepted_wrong = _accepted_wrong(own, good, parts, wrong or {}, settings)
     row["accepted_wrong"] = accepted_wrong
     row["verdict"] = verdict(
         (int((~alarms["before"][own]).sum()), int((~alarms["after"][own]).sum()), int(own.sum())),
@@ -145,12 +147,12 @@ def operating_row(
 def _accepted_wrong(
     own: NDArray[np.bool_],
     good: NDArray[np.bool_],
-    paths: Sequence[str],
+    parts: Sequence[str],
     wrong: Mapping[str, ArrayLike],
     settings: EvaluationSettings,
 ) -> float:
     """Percent of a group's images that pass with the wrong text that lets most of them pass; nan without one."""
-    passed = (~(scores > thresholds(scores, good, paths, settings)) for scores in map(np.asarray, wrong.values()))
+    passed = (~(scores > thresholds(scores, good, parts, settings)) for scores in map(np.asarray, wrong.values()))
     return max((_percent(found[own]) for found in passed), default=math.nan)
 
 
@@ -178,7 +180,7 @@ def effect_rows(
     }
     for when, scores in (("before", before), ("after", after)):
         values[f"score_{when}"] = np.asarray(scores, dtype=np.float64)
-        values[f"threshold_{when}"] = thresholds(scores, good, rows["path"].tolist(), settings)
+        values[f"threshold_{when}"] = thresholds(scores, good, part_of(rows).tolist(), settings)
     for name, (score, limit) in WHEN.items():
         values[f"alarm_{name}"] = values[f"score_{score}"] > values[f"threshold_{limit}"]
     return effect_table(pd.DataFrame(values))

@@ -16,7 +16,7 @@ from tasks.work import Work
 
 
 class EvaluateSpec(Spec):
-    """The class's test rows (class, type, group, path) and their scores (``tasks.scores``) in the same order.
+    """The class's test rows (``judged_rows``) and their scores (``tasks.scores``) in the same order.
 
     ``texts`` are those of the scores, in their order: the groups', and "" for the nonsense.
     """

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nand_core.artifacts.store import Record
+from nand_core.datasets.parts import of_parts
 from nand_core.decision import Claimed
 from nand_core.operating import effect_rows
 from nand_core.settings import EvaluationSettings, Rule
@@ -23,7 +24,7 @@ class EffectSpec(Spec):
     """The maps by content, in ``files``; what is claimed in the digests' order: which was added first has no effect.
 
     ``added`` are the labelled groups among the normalities; ``rows`` as in ``EvaluateSpec``. ``left_out`` are the paths
-    of images that are examples of a normality: what it does to them says nothing.
+    of images that are examples of a normality: what it does to their parts says nothing.
     """
 
     unkeyed: ClassVar = frozenset({"files"})
@@ -42,7 +43,7 @@ class EffectSpec(Spec):
 def judged(spec: EffectSpec, before: ArrayLike, after: ArrayLike) -> pd.DataFrame:
     """The class's rows of ``results/normalities.parquet`` by the scores (n,) of its images before and after."""
     rows = pd.DataFrame(list(spec.rows))
-    kept = ~rows["path"].isin(spec.left_out).to_numpy()
+    kept = ~of_parts(rows, spec.left_out).to_numpy()
     before, after = np.asarray(before)[kept], np.asarray(after)[kept]
     return effect_rows(spec.detector, rows[kept], spec.added, before, after, spec.settings)
 

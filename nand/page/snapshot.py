@@ -26,6 +26,7 @@ from nand_core.artifacts.maps import MapFile
 from nand_core.artifacts.store import sha256_file
 from nand_core.asked import Vector
 from nand_core.config import load_params
+from nand_core.datasets.parts import judged_rows
 from nand_core.decision import Claim, Claimed, final_maps
 from nand_core.errors import NandError
 from nand_core.normalities import Normality, current, known_groups
@@ -204,7 +205,7 @@ class View:
         scores = self._before(detector)
         spec = EffectSpec(
             detector=detector,
-            rows=tuple(self.rows[["class", "type", "group", "path"]].to_dict("records")),
+            rows=judged_rows(self.rows),
             added=(),
             base="",
             claims=(),

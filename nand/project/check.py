@@ -91,12 +91,13 @@ def look(path: Path, *, quick: bool = False, progress: Progress | None = None) -
 
 
 def counted(frame: pd.DataFrame) -> str:
-    """``1 class, 40 to fit on, 60 to test, 2 groups``."""
+    """``1 class, 40 to fit on, 60 to test, 2 groups``, and how many parts they show where that is known."""
     groups = sum(map(len, known_groups(frame).values()))
     classes, train = frame["class"].nunique(), int((frame["split"] == "train").sum())
+    parts = f", {frame.groupby(['class', 'part']).ngroups} parts" if "part" in frame else ""
     return (
         f"{classes} class{'es' if classes != 1 else ''}, {train} to fit on, {len(frame) - train} to test, "
-        f"{groups} group{'s' if groups != 1 else ''}"
+        f"{groups} group{'s' if groups != 1 else ''}{parts}"
     )
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from nand_core.datasets.files import is_note, listed
 from nand_core.datasets.layout import EXTENSIONS, GOOD, Row
-from nand_core.datasets.settings import ClassMapping, GivenSplit, SeededSplit, TypeMapping
+from nand_core.datasets.parts import named_parts
+from nand_core.datasets.settings import ClassMapping, GivenSplit, PartSettings, SeededSplit, TypeMapping
 from nand_core.errors import NandError
 
 
 class MappedLayout:
     """``dataset.mapping`` over a tree."""
 
-    def __init__(self, root: Path, mapping: Mapping[str, ClassMapping]) -> None:
+    def __init__(self, root: Path, mapping: Mapping[str, ClassMapping], part: PartSettings | None = None) -> None:
         self.root = root
+        self.part = part
         self.mapping = mapping
         self.classes = sorted(mapping)
         if not self.classes:
@@ -30,16 +32,21 @@ class MappedLayout:
         entry = self.mapping[class_name]
         if GOOD in entry.types:
             raise NandError(f"dataset.mapping.{class_name}.types: 'good' is no anomaly type; rename it")
-        train, test = self._good(class_name, entry.good)
+        types = {
+            type_: self._glob(where.images, f"{class_name}.types.{type_}.images")
+            for type_, where in sorted(entry.types.items())
+            if type_ not in ignore
+        }
+        train, test = self._good(class_name, entry.good, [path for images in types.values() for path in images])
         rows = [Row(class_name, GOOD, "train", path) for path in train]
         rows += [Row(class_name, GOOD, "test", path) for path in test]
-        for type_, where in sorted(entry.types.items()):
-            if type_ not in ignore:
-                images = self._glob(where.images, f"{class_name}.types.{type_}.images")
-                rows += [Row(class_name, type_, "test", path, _mask(path, where)) for path in images]
+        for type_, images in types.items():
+            rows += [Row(class_name, type_, "test", path, _mask(path, entry.types[type_])) for path in images]
         return rows
 
-    def _good(self, class_name: str, good: SeededSplit | GivenSplit) -> tuple[list[str], list[str]]:
+    def _good(
+        self, class_name: str, good: SeededSplit | GivenSplit, abnormal: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
         key = f"{class_name}.good"
         if isinstance(good, GivenSplit):
             return self._glob(good.train, f"{key}.train"), self._glob(good.test, f"{key}.test")
@@ -49,6 +56,11 @@ class MappedLayout:
                 f"dataset.mapping.{key}: {good.train} of {len(images)} images leave none to test; lower it"
             )
         train = chosen(images, good.train, good.seed)
+        if self.part is not None:
+            parts = named_parts([*images, *abnormal], self.part)
+            train = _whole_parts(images, parts, {parts[path] for path in abnormal}, good)
+            if not train:
+                raise NandError(f"dataset.mapping.{key}: no part without a defect has {good.train} images or fewer")
         return sorted(train), sorted(set(images) - train)
 
     def _glob(self, pattern: str, key: str) -> list[str]:
@@ -72,14 +84,28 @@ class MappedLayout:
 
 
 def chosen(paths: Iterable[str], count: int, seed: int) -> set[str]:
-    """``count`` of ``paths``, drawn by lot: each path's lot is a hash of seed and path.
+    """``count`` of ``paths``, drawn by lot: a path that comes or goes changes that for at most one other."""
+    return set(by_lot(paths, seed)[:count])
 
-    So the choice depends on nothing else: no order, no library's random generator; and a path that comes or
-    goes changes it for at most one other.
-    """
-    return set(
-        sorted(paths, key=lambda path: sha256(f"{seed}:{path}".encode(errors="replace")).digest())[:count]
-    )
+
+def by_lot(names: Iterable[str], seed: int) -> list[str]:
+    """In the order of their lots: a hash of seed and name, so it depends on no other name and no random generator."""
+    return sorted(names, key=lambda name: sha256(f"{seed}:{name}".encode(errors="replace")).digest())
+
+
+def _whole_parts(
+    images: Iterable[str], parts: Mapping[str, str], defective: Collection[str], good: SeededSplit
+) -> set[str]:
+    """The images of whole parts, by lot, as many as fit into ``good.train``."""
+    members: dict[str, set[str]] = {}
+    for path in images:
+        members.setdefault(parts[path], set()).add(path)
+    members = {part: own for part, own in members.items() if part not in defective}
+    train: set[str] = set()
+    for part in by_lot(members, good.seed):
+        if len(train) + len(members[part]) <= good.train:
+            train |= members[part]
+    return train
 
 
 def _mask(path: str, where: TypeMapping) -> str:

@@ -14,6 +14,7 @@ from nand_core.datasets.folder import FolderLayout
 from nand_core.datasets.groups import Groups, group_of_type
 from nand_core.datasets.layout import GOOD, Layout, Row, mask_paths
 from nand_core.datasets.mapped import MappedLayout
+from nand_core.datasets.parts import check_parts, named_parts
 from nand_core.datasets.settings import DatasetSettings
 from nand_core.errors import NandError, nearest
 
@@ -24,7 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class Image(NamedTuple):
-    """An image of the data set; ``group`` is "" for good images and for types in no group, else as ``Row``."""
+    """An image of the data set; ``group`` is "" for good images and for types in no group, ``part`` without
+    ``dataset.part``; else as ``Row``.
+    """
 
     class_name: str
     type: str
@@ -32,10 +35,14 @@ class Image(NamedTuple):
     split: str
     path: str
     mask: str
+    part: str = ""
 
 
 def scan(settings: DatasetSettings, root: Path) -> pd.DataFrame:
-    """The manifest's columns class, type, group, split, path and mask: one row an image, as :func:`scan_images`."""
+    """The manifest's columns class, type, group, split, path and mask: one row an image, as :func:`scan_images`.
+
+    With ``dataset.part`` a column ``part`` too.
+    """
     return table(scan_images(settings, root))
 
 
@@ -43,7 +50,8 @@ def table(images: Iterable[Image]) -> pd.DataFrame:
     """One row an image."""
     import pandas as pd
 
-    return pd.DataFrame(list(images), columns=["class", *Image._fields[1:]])
+    frame = pd.DataFrame(list(images), columns=["class", *Image._fields[1:]])
+    return frame if frame["part"].any() else frame.drop(columns="part")
 
 
 def scan_images(settings: DatasetSettings, root: Path) -> list[Image]:
@@ -63,13 +71,19 @@ def scan_images(settings: DatasetSettings, root: Path) -> list[Image]:
         mvtec_ad.check_official(rows, settings.classes or mvtec_ad.CLASSES, ignored)
     _check_paths(rows, root)
     groups = _groups(settings, rows, ignored)
-    found = [Image(r.class_name, r.type, groups[r.class_name].get(r.type, ""), r.split, r.path, r.mask) for r in rows]
+    parts = _parts(settings, rows)
+
+    def image(row: Row) -> Image:
+        group = groups[row.class_name].get(row.type, "")
+        return Image(row.class_name, row.type, group, row.split, row.path, row.mask, parts.get(row.path, ""))
+
+    found = [image(row) for row in rows]
     return sorted(found, key=lambda image: (image.class_name, image.split, image.type, image.path))
 
 
 def _layout(settings: DatasetSettings, root: Path) -> Layout:
     if settings.mapping is not None:
-        return MappedLayout(root, settings.mapping)
+        return MappedLayout(root, settings.mapping, settings.part)
     return visa.VisaLayout(root) if settings.kind == "visa" else FolderLayout(root)
 
 
@@ -127,6 +141,20 @@ def _check_paths(rows: Iterable[Row], root: Path) -> None:
         raise NandError(f"{root}: both an image and a mask: {listed(both)}; narrow the patterns")
     check_clashes(paths, str(root), lambda path: str(PurePosixPath(path).with_suffix("")))
     check_inside(root, paths + masks)
+
+
+def _parts(settings: DatasetSettings, rows: Sequence[Row]) -> dict[str, str]:
+    if settings.part is None:
+        return {}
+    classes: dict[str, list[Row]] = {}
+    for row in rows:
+        classes.setdefault(row.class_name, []).append(row)
+    parts: dict[str, str] = {}
+    for own in classes.values():
+        found = named_parts([row.path for row in own], settings.part)
+        check_parts(own, found)
+        parts |= found
+    return parts
 
 
 def _groups(settings: DatasetSettings, rows: Iterable[Row], ignored: set[str]) -> dict[str, dict[str, str]]:

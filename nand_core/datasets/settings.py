@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -37,7 +38,10 @@ class DemoSettings(Settings):
 
 
 class SeededSplit(Settings):
-    """Good images without a split: ``train`` of them, chosen by ``seed``, to fit on; the rest is tested."""
+    """Good images without a split: ``train`` of them, chosen by ``seed``, to fit on; the rest is tested.
+
+    With ``dataset.part`` whole parts are chosen, as many as fit, none of which has a defect in another image.
+    """
 
     images: Glob
     train: int = Field(gt=0, le=10_000_000)
@@ -78,6 +82,28 @@ class ClassMapping(Settings):
     types: dict[str, TypeMapping]
 
 
+def _one_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(f"{pattern!r} must have one group in brackets, what stands for the part")
+    return pattern
+
+
+class PartSettings(Settings):
+    """Which photographs show the same part: they are never on both sides of a split.
+
+    name: a regular expression, searched for in an image's path; its one group stands for the part.
+    within: 0: images with the same text belong together; else the group is a number, and those that differ by at most
+        this from the next one do.
+    """
+
+    name: Annotated[str, AfterValidator(_one_group)]
+    within: int = Field(0, ge=0, le=10**9)
+
+
 class DatasetSettings(Settings):
     """The data set.
 
@@ -86,6 +112,7 @@ class DatasetSettings(Settings):
     classes: the classes to use; empty for all.
     groups: class -> group -> anomaly types. A class that is not named has one group for each type.
     ignore_types: anomaly types that are left out of the test set.
+    part: how an image's path tells which part it shows; null: each shows another.
     check_counts: refuse an MVTec AD that is not the complete official release.
     bits: that the camera has whose values lie in 16-bit files, 8 to 16; null: seen from the values of all images.
     """
@@ -96,6 +123,7 @@ class DatasetSettings(Settings):
     groups: dict[str, dict[str, tuple[str, ...]]] = {}
     ignore_types: tuple[str, ...] = ()
     mapping: dict[str, ClassMapping] | None = None
+    part: PartSettings | None = None
     check_counts: bool = True
     bits: int | None = Field(None, ge=8, le=16)
     demo: DemoSettings = DemoSettings()

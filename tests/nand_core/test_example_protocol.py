@@ -21,15 +21,26 @@ SETTINGS = EvaluationSettings(false_alarm=0.2)
 
 @given(st.integers(2, 30), st.integers(0, 5), st.integers(0, 3))
 def test_a_larger_draw_holds_the_smaller_one_and_the_order_of_the_images_has_no_effect(count, draw, seed):
-    paths = [f"{i}.png" for i in range(count)]
-    whole = [drawn(paths, k, draw, seed) for k in range(1, count + 1)]
+    rows = pd.DataFrame({"path": [f"{i}.png" for i in range(count)]})
+    whole = [drawn(rows, k, draw, seed) for k in range(1, count)]
     assert all(set(a) < set(b) for a, b in pairwise(whole))
-    assert drawn(paths[::-1], 1, draw, seed) == whole[0]
+    assert drawn(rows[::-1], 1, draw, seed) == whole[0]
+    assert not drawn(rows, count, draw, seed)
 
 
 def test_draws_differ():
-    paths = [f"{i}.png" for i in range(20)]
-    assert len({drawn(paths, 5, draw, 0) for draw in range(5)}) == 5
+    rows = pd.DataFrame({"path": [f"{i}.png" for i in range(20)]})
+    assert len({drawn(rows, 5, draw, 0) for draw in range(5)}) == 5
+
+
+@given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=20), st.integers(0, 3))
+def test_no_two_images_of_a_part_are_shown_and_one_part_is_left_to_judge(parts, draw):
+    rows = pd.DataFrame({"path": [f"{i}.png" for i in range(len(parts))], "part": parts})
+    kinds = len(set(parts))
+    for images in range(1, kinds):
+        shown = drawn(rows, images, draw, 0)
+        assert len(shown) == images == rows.loc[rows["path"].isin(shown), "part"].nunique()
+    assert not drawn(rows, kinds, draw, 0)
 
 
 @pytest.fixture
@@ -52,6 +63,8 @@ def test_the_shown_images_are_left_out_of_every_figure(rows):
     row = example_row("d", rows, "thread", shown, scores, SETTINGS)
     assert row["n_normal"] == 14 and row["n_abnormal"] == 6
     assert row["verdict"] in VERDICTS and 0 <= row["lost"] <= 100
+    of_two = rows.assign(part=[str(i // 2) for i in range(len(rows))])
+    assert example_row("d", of_two, "thread", shown[:1], scores, SETTINGS)["n_normal"] == 14
     wild = {name: np.where(rows["path"].isin(shown), 1e6, one) for name, one in scores.items()}
     assert example_row("d", rows, "thread", shown, wild, SETTINGS) == row
     kept = ~rows["path"].isin(shown).to_numpy()

@@ -18,7 +18,7 @@ from nand_core.decision import Claimed
 from nand_core.errors import NandError
 from nand_core.normality import suppress
 from nand_core.settings import EvaluationSettings, Rule
-from tasks.normalities import EffectSpec, normalities
+from tasks.normalities import EffectSpec, judged, normalities
 from tasks.scores import ScoreSpec, map_scores, scores
 from tasks.work import Work
 
@@ -119,3 +119,16 @@ def test_maps_of_other_images_are_refused(tmp_path):
     write_maps(second, IDS[::-1], [np.zeros((6, 16, 16), np.float32)], size=16)
     with pytest.raises(NandError, match=r"b\.npz: its maps are not those of the manifest's test images"):
         scored(base, [first, second], Rule())
+
+
+def test_the_other_images_of_an_examples_part_are_not_judged_either():
+    rows = [{"class": "carpet", "type": one.split("/")[2], "group": "", "path": one, "part": one[-5]} for one in IDS]
+    spec = EffectSpec(
+        detector="a", rows=tuple(rows), added=(), left_out=(IDS[3],), base="", claims=(), files={},
+        rule=Rule(), settings=EvaluationSettings(),
+    )  # fmt: skip
+    scores = np.arange(6.0)
+    assert sorted(judged(spec, scores, scores)["id"]) == [one for one in IDS if not one.endswith("/0.png")]
+    alone = [{name: text for name, text in row.items() if name != "part"} for row in rows]
+    found = judged(spec.model_copy(update={"rows": tuple(alone)}), scores, scores)
+    assert sorted(found["id"]) == [one for one in IDS if one != IDS[3]]
