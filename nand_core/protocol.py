@@ -115,13 +115,15 @@ def gain_interval(
     before: ArrayLike,
     after: ArrayLike,
     *,
+    parts: ArrayLike | None = None,
     draws: int = 1000,
     seed: int = 0,
     level: float = 95.0,
 ) -> tuple[float, float]:
     """Percentile interval of AUROC(after) - AUROC(before), in AUROC points.
 
-    Paired bootstrap over images, stratified by label: a draw takes the same images for both scores.
+    Paired bootstrap over parts, stratified by label: a draw takes the same images for both scores, and of a part all or
+    none. ``parts`` (n,) says which part an image shows; None: each another.
     Every image's count in a draw is its weight in the Mann-Whitney statistic, so nothing is sorted twice.
 
     Raises:
@@ -129,14 +131,15 @@ def gain_interval(
     """
     labels, before = _check(labels, before)
     _, after = _check(labels, after)
-    n_normal, n_abnormal = int(np.sum(labels == 0)), int(np.sum(labels == 1))
+    shown = np.arange(len(labels)) if parts is None else np.asarray(parts)
+    of_normal, of_abnormal = (np.unique(shown[labels == label], return_inverse=True)[1] for label in (0, 1))
     rng_normal, rng_abnormal = np.random.default_rng(seed).spawn(2)
     block = max(1, _BLOCK // len(labels))
     gains = np.empty(draws)
     for start in range(0, draws, block):
         size = min(block, draws - start)
-        normal = _counts(rng_normal, n_normal, size)
-        abnormal = _counts(rng_abnormal, n_abnormal, size)
+        normal = _counts(rng_normal, of_normal.max() + 1, size)[:, of_normal]
+        abnormal = _counts(rng_abnormal, of_abnormal.max() + 1, size)[:, of_abnormal]
         gained = weighted_auroc(labels, after, normal, abnormal) - weighted_auroc(labels, before, normal, abnormal)
         gains[start : start + size] = gained
     tail = (100.0 - level) / 2
@@ -200,8 +203,9 @@ def evaluate_group(
     except NandError as error:
         raise NandError(f"{_where(rows, group)}, detector {detector!r}: {error}") from None
     low, high = gain_interval(
-        truth, before, after, draws=settings.bootstrap, seed=settings.seed, level=settings.level
-    )
+        truth, before, after, parts=rows.get("part"),
+        draws=settings.bootstrap, seed=settings.seed, level=settings.level,
+    )  # fmt: skip
     values = [
         detector, _class_name(rows), group,
         first, second, bound, *control, low, high,
@@ -302,7 +306,7 @@ def _check(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDA
 
 
 def _counts(rng: np.random.Generator, n: int, draws: int) -> NDArray[np.int64]:
-    """How often each of ``n`` images is in each of ``draws`` samples with replacement: (draws, n)."""
+    """How often each of ``n`` parts is in each of ``draws`` samples with replacement: (draws, n)."""
     picks = rng.integers(0, n, size=(draws, n)) + n * np.arange(draws)[:, None]
     return np.bincount(picks.ravel(), minlength=draws * n).reshape(draws, n)
 

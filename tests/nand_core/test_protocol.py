@@ -125,6 +125,17 @@ def test_interval_of_no_change_is_zero(case):
     assert gain_interval(labels, before, before, draws=20) == (0.0, 0.0)
 
 
+@settings(max_examples=25, deadline=None)
+@given(scored(), st.integers(1, 4), st.randoms())
+def test_more_photographs_of_a_part_tell_nothing_more(case, shots, chance):
+    labels, before, after = case
+    once = gain_interval(labels, before, after, draws=40)
+    order = list(np.tile(np.arange(len(labels)), shots))
+    chance.shuffle(order)
+    found = gain_interval(labels[order], before[order], after[order], parts=order, draws=40)
+    assert found == pytest.approx(once, abs=1e-9)
+
+
 def test_interval_is_about_as_wide_as_theory_says():
     """For independent before and after at chance, var(AUROC) = (n + m + 1) / (12 n m) each."""
     rng = np.random.default_rng(0)
