@@ -55,6 +55,8 @@ def pipelines(bench: Bench, times: int) -> Iterator[Row]:
             killed = _killed(project, bench.random, whole, server, row)
             kills[killed] = kills.get(killed, 0) + 1
         command = bench.random.choice((REPRO, DVC_REPRO))
+        if command == DVC_REPRO:  # it does not wait for a run of which a part alone was killed, as nand does
+            row.judge("a run of which a part was killed hangs", _alone(project.folder, PATIENCE))
         if command == DVC_REPRO and _half_written(project.folder / "dvc.lock"):
             said = _ended(project, project.start(*DVC_REPRO))
             row.judge("dvc went on from half a dvc.lock", bool(said))
@@ -178,12 +180,17 @@ def _ended(project: Scratch, process: subprocess.Popen, *, may_fail: bool = Fals
         for one in _left(project.folder):
             one.kill()
         return f"hangs: {left}"
-    until = time.monotonic() + END
-    while (left := _left(project.folder)) and time.monotonic() < until:
-        time.sleep(0.1)
-    if left:
-        return f"left at work: {_commands(left)}"
+    if not _alone(project.folder, END):
+        return f"left at work: {_commands(_left(project.folder))}"
     return output if process.returncode and not may_fail else ""
+
+
+def _alone(folder: Path, patience: float) -> bool:
+    """Whether nothing is at work in a folder within so many seconds."""
+    until = time.monotonic() + patience
+    while (left := _left(folder)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not left
 
 
 def _commands(processes: Sequence[psutil.Process]) -> list[str]:

@@ -22,7 +22,7 @@ from benchmarks.peers.pairs import Measured, Rows, Size, described, measured
 from nand_core.report.tables import markdown_table
 
 ROWS = (
-    "coreset", "neighbours", "patchcore", "winclip", "suppression", "subspace", "inspection", "change", "items",
+    "neighbours", "patchcore", "winclip", "suppression", "subspace", "inspection", "change", "items", "coreset",
 )  # fmt: skip
 WRITTEN = Path(__file__).parents[1] / "peers.md"
 COLUMNS = ["what", "beside", "unit", "ours", "theirs", "ratio of minima", "median ratio", "aim", "met", "results"]
