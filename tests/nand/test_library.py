@@ -99,7 +99,7 @@ def test_without_a_text_nothing_changes(normality, encoded, maps):
     assert not result.suppression.any() and result.unknown_words == {}
 
 
-@examples(max_examples=12, deadline=None)
+@examples(max_examples=25, deadline=None)
 @given(
     st.permutations(["thread", "dust", "dark mark"]).flatmap(lambda all_: st.integers(1, 3).map(lambda n: all_[:n])),
     st.floats(0, 1),
