@@ -90,6 +90,7 @@ def tiles_project(folder: Path) -> Scratch:
     five, coreset = profile("demo_five.yaml"), params["detectors"]["patchcore"]["coreset"]
     five["detectors"]["patchcore"]["coreset"] = coreset
     params |= {name: five[name] for name in ("encoder", "detectors", "suppression")}
+    params["evaluation"]["examples"] = None
     params["dataset"]["root"] = str((ROOT / params["dataset"]["root"]).resolve())
     return created(folder / "tiles", params)
 

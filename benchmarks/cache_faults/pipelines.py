@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import hashlib
+import os
 import random
 import shutil
 import subprocess
@@ -26,6 +28,8 @@ SHOWN = ("--like", "data/demo/carpet/test/color/000.png", "--box", "30,30,60,60"
 ROUND, LATEST, PATIENCE, END, REAPED = 5, 20.0, 600.0, 60.0, 5.0
 """Kills until a run may end; seconds, of a run that goes on from where the last one was killed, after which it is
 killed at the latest; after which one hangs; in which all that it had started has to be gone, and what was killed."""
+_SUBREAPER = 36
+"""Of Linux's prctl: orphans among what a process has started become its children."""
 
 Tree = list[psutil.Process]
 VICTIMS: dict[str, Callable[[str], bool]] = {
@@ -43,8 +47,10 @@ VICTIMS: dict[str, Callable[[str], bool]] = {
 def pipelines(bench: Bench, times: int) -> Iterator[Row]:
     """kill -9 of all of a run or of a part of it, ``ROUND`` times; the run after that ends, with the right bytes.
 
-    dvc writes ``dvc.lock`` in place and refuses one that was half-written: ``nand repro`` then has to mend it.
+    dvc writes ``dvc.lock`` in place and refuses one that was half-written: ``nand repro`` then has to mend it. And it
+    takes a dead process that nobody has waited for to be at work: here that is done at once, as a good init does.
     """
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1)
     row = Row("kill -9 of whole pipelines")
     project, expected, whole = _prepared(bench)
     server, kills = bench.project.environment["PREFECT_API_URL"], dict[str, int]()
@@ -149,9 +155,17 @@ def _killed(project: Scratch, chance: random.Random, whole: float, server: str, 
         row.judge(f"{name} killed: {said}", not said)
     else:
         process.stdout.close()
-        # As a shell and init do: dvc takes a dead process that nobody has waited for to be at work.
         psutil.wait_procs(killed, timeout=REAPED)
+        _bury()
     return name
+
+
+def _bury() -> None:
+    """Wait for the dead."""
+    for one in psutil.Process().children():
+        with suppress(psutil.Error, ChildProcessError):
+            if one.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(one.pid, os.WNOHANG)
 
 
 def _tree(process: subprocess.Popen) -> Tree:
@@ -190,6 +204,7 @@ def _alone(folder: Path, patience: float) -> bool:
     until = time.monotonic() + patience
     while (left := _left(folder)) and time.monotonic() < until:
         time.sleep(0.1)
+    _bury()
     return not left
 
 
