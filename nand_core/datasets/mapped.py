@@ -55,8 +55,9 @@ class MappedLayout:
             raise NandError(
                 f"dataset.mapping.{key}: {good.train} of {len(images)} images leave none to test; lower it"
             )
-        train = chosen(images, good.train, good.seed)
-        if self.part is not None:
+        if self.part is None:
+            train = chosen(images, good.train, good.seed)
+        else:
             parts = named_parts([*images, *abnormal], self.part)
             train = _whole_parts(images, parts, {parts[path] for path in abnormal}, good)
             if not train:
