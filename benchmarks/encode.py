@@ -41,12 +41,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    names = "efficientnet_lite0", "embedded"
-    lite, embedded = (load_vlm(EncoderSettings(model=name, device="cpu")) for name in names)
+    names = "efficientnet_lite0", "embedded", "efficientnet_lite0+embedded"
+    lite, embedded, pair = (load_vlm(EncoderSettings(model=name, device="cpu")) for name in names)
     network, last = bare(lite), bare(lite).to(memory_format=torch.channels_last)
     pixels = {
         vlm: torch.rand((arguments.batch, 3, side, side), generator=torch.Generator().manual_seed(0))
-        for vlm, side in ((lite, lite.image_size), (embedded, embedded.image_size))
+        for vlm, side in ((one, one.image_size) for one in (lite, embedded, pair))
     }
     own = lite.encode_images(pixels[lite]).layers[0]
     torch.testing.assert_close(own[:, :24].mean(), network(pixels[lite])[1].mean(), rtol=1e-3, atol=1e-4)
@@ -55,6 +55,7 @@ def main() -> None:
         "timm, bare, channels last": lambda: last(pixels[lite].to(memory_format=torch.channels_last)),
         "efficientnet_lite0": lambda: lite.encode_images(pixels[lite]),
         "embedded": lambda: embedded.encode_images(pixels[embedded]),
+        "efficientnet_lite0+embedded": lambda: pair.encode_images(pixels[pair]),
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(arguments.rounds + 1):

@@ -122,7 +122,7 @@ def batches(
     """The features of images on the CPU, a batch of the encoder's size at a time; with ``grids`` of their tiles."""
     for pictures in _parts(images, where, bits, grids, vlm.batch_size):
         found = vlm.encode_images(torch.stack([vlm.preprocess(one) for one in pictures]))
-        yield ImageFeatures(tuple(layer.cpu() for layer in found.layers), found.pooled.cpu())
+        yield found.cpu()
 
 
 def _parts(

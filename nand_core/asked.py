@@ -107,7 +107,7 @@ def answer(vlm: VLM, features: ImageFeatures, asked: Asked, settings: Suppressio
     """A_sup of the encoded images: (N, 256, 256) float32 in [0, 1], on the CPU."""
     f_add, f_nor = (torch.tensor(vector, device=vlm.device) for vector in (asked.f_add, asked.f_nor))
     others = torch.tensor(asked.others, device=vlm.device) if asked.others else None
-    layers = [tokens.to(vlm.device) for tokens in features.layers]
+    layers = [tokens.to(vlm.device) for tokens in features.asked]
     return suppression_map(layers, vlm.linear, f_add, f_nor, vlm.logit_scale, settings, others).cpu()
 
 

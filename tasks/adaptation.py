@@ -87,7 +87,7 @@ def drawn_patches(spec: PicturesSpec, work: Work) -> Record:
 
     def encode(scenes: Sequence[Scene]) -> Sequence[torch.Tensor]:
         pixels = torch.stack([vlm.preprocess(Image.fromarray(one.image)) for one in scenes])
-        return vlm.encode_images(pixels).layers
+        return vlm.encode_images(pixels).asked
 
     with _ONE_THREAD, work.store.writing("safetensors") as put:
         save_file(to_tensors(kept_patches(pictures(), encode, spec.seed + spec.first, _MOST)), put.path)
@@ -111,8 +111,8 @@ def learned_heads(spec: HeadsSpec, work: Work) -> Record:
     found: dict[str, torch.Tensor] = {}
     with _ONE_THREAD:
         targets = text_targets(vlm, lexicon(), [spec.class_name.replace("_", " ")])
-        for number in range(len(vlm.layers)):
-            told = _Told(spec, number, len(vlm.layers))
+        for number in range(len(vlm.widths)):
+            told = _Told(spec, number, len(vlm.widths))
             head = train_head(_layer(spec.pictures, work, number), targets, vlm.logit_scale, settings, told)
             found |= {f"{number}.{name}": value for name, value in head.state_dict().items()}
     with work.store.writing("safetensors") as put:

@@ -40,7 +40,7 @@ class EncodeSpec(Spec):
 
 @item
 def image_features(spec: EncodeSpec, work: Work) -> Record:
-    """Patch tokens ``layer_0``.. (N, C, h, w) and ``pooled`` (N, E), float32, as npz.
+    """Patch tokens ``layer_0``.. (N, C, h, w) and ``pooled`` (N, E), float32, as npz; ``beside_0``.. of a second tower.
 
     Of an image in tiles the same a few tiles at a time, ``0/layer_0``.., ``1/layer_0``.., and ``size`` (2,), its own.
     """
@@ -48,9 +48,10 @@ def image_features(spec: EncodeSpec, work: Work) -> Record:
     images = read_images(work, spec.paths, spec.images, spec.bits)
 
     def encoded(parts: Sequence[Image.Image]) -> dict[str, Any]:
-        features = vlm.encode_images(torch.stack([vlm.preprocess(image) for image in parts]))
-        arrays: dict[str, Any] = {f"layer_{i}": tokens.cpu().numpy() for i, tokens in enumerate(features.layers)}
-        return {"pooled": features.pooled.cpu().numpy(), **arrays}
+        features = vlm.encode_images(torch.stack([vlm.preprocess(image) for image in parts])).cpu()
+        towers = (("layer", features.layers), ("beside", features.beside))
+        arrays = {f"{tower}_{i}": tokens.numpy() for tower, layers in towers for i, tokens in enumerate(layers)}
+        return {"pooled": features.pooled.numpy(), **arrays}
 
     with work.store.writing("npz") as put:
         if spec.tiles is None:
@@ -75,9 +76,14 @@ def read_features(path: Path, part: int | None = None) -> ImageFeatures:
     """The encoding back from its object; of an image in tiles a ``part`` of them."""
     before = "" if part is None else f"{part}/"
     with np.load(path, allow_pickle=False) as stored:
-        count = sum(name.startswith(f"{before}layer_") for name in stored.files)
-        layers = [torch.from_numpy(stored[f"{before}layer_{i}"]) for i in range(count)]
-        return ImageFeatures(tuple(layers), torch.from_numpy(stored[f"{before}pooled"]))
+        layers, beside = (
+            tuple(
+                torch.from_numpy(stored[f"{before}{tower}_{i}"])
+                for i in range(sum(name.startswith(f"{before}{tower}_") for name in stored.files))
+            )
+            for tower in ("layer", "beside")
+        )
+        return ImageFeatures(layers, torch.from_numpy(stored[f"{before}pooled"]), beside)
 
 
 class Shard(Spec):

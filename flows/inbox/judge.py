@@ -113,4 +113,4 @@ class Batch:
     def _features(self) -> ImageFeatures:
         vlm = self._vlm()
         found = vlm.encode_images(torch.stack([vlm.preprocess(image) for image in self._images]))
-        return ImageFeatures(tuple(layer.cpu() for layer in found.layers), found.pooled.cpu())
+        return found.cpu()

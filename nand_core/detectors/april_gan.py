@@ -28,7 +28,7 @@ class AprilGan(Untrained):
             NandError: the encoder has no linear layers.
         """
         vlm, features = self._context.vlm(), batch.features()
-        layers = [layer.to(vlm.device) for layer in features.layers]
+        layers = [layer.to(vlm.device) for layer in features.asked]
         text = self._text().flip(0).to(vlm.device)
         size = self._settings.size or vlm.image_size
         maps = text_map(layers, vlm.linear, text, vlm.logit_scale, self._settings.combine, size).cpu()

@@ -1,7 +1,8 @@
 """A convolutional network with ImageNet weights as image tower, beside a text tower that was trained on its own.
 
 Real photographs need features that were learned from real photographs. EfficientNet-Lite0 comes in a package of 17 MB;
-what its patches mean is told by a head that is trained on drawn defects (``training/heads.py``).
+what its patches mean is told by a head that is trained on drawn defects (``training/heads.py``), or by the embedded
+model's image tower beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nand_core.errors import NandError
+from nand_core.vlm.blocks import block_widths
 from nand_core.vlm.build import build_model, load_weights
 from nand_core.vlm.files import WeightFile
 from nand_core.vlm.settings import EMBEDDED
@@ -55,6 +57,45 @@ class ConvTower(nn.Module):
         return {"image_intermediates": [torch.cat(found, dim=1)]}
 
 
+class PairedTower(nn.Module):
+    """A tower whose features are compared, and one beside it that understands texts.
+
+    Args:
+        compared: as given.
+        beside: an image tower of open_clip.
+        blocks: 0-based numbers of its blocks that texts are asked of.
+        side: of its input in pixels: what the first one sees, averaged.
+        factor: of its input, where both inputs have the same mean: the first one's standard deviation over its own.
+
+    Attributes:
+        widths: C of each of those blocks.
+    """
+
+    factor: Tensor
+    widths: list[int]
+
+    def __init__(
+        self, compared: ConvTower, beside: Any, blocks: Sequence[int], side: int, factor: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.compared, self.beside = compared, beside
+        every = block_widths(beside, side)
+        self.widths = [every[block] for block in blocks]
+        self._blocks, self._side = list(blocks), side
+        self.register_buffer("factor", torch.tensor(factor).view(3, 1, 1), persistent=False)
+
+    def forward_intermediates(self, pixels: Tensor, **_: object) -> dict[str, Any]:
+        """The first one's block; as ``beside_intermediates`` the second one's, whose ``image_features`` it gives."""
+        found = self.compared.forward_intermediates(pixels)
+        seen = F.adaptive_avg_pool2d(pixels, self._side) * self.factor
+        other = self.beside.forward_intermediates(seen, indices=self._blocks, output_fmt="NCHW")
+        return {
+            **found,
+            "beside_intermediates": other["image_intermediates"],
+            "image_features": other["image_features"],
+        }
+
+
 def _on_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
     """Finer maps are averaged, coarser ones interpolated."""
     if x.shape[-1] > grid[-1]:
@@ -63,11 +104,11 @@ def _on_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 class ConvCLIP(nn.Module):
-    """The tower, and a text tower out of a CLIP of its own."""
+    """An image tower, and the text tower out of a CLIP of its own."""
 
-    def __init__(self, visual: ConvTower, text: Any) -> None:
+    def __init__(self, visual: ConvTower | PairedTower, text: Any) -> None:
         super().__init__()
-        del text.visual  # its images are not ours
+        del text.visual  # of no use, or a part of ours
         self.visual, self.text = visual, text
 
     def encode_text(self, tokens: Tensor) -> Tensor:
@@ -77,14 +118,22 @@ class ConvCLIP(nn.Module):
 
 
 def build_convolutional(config: Mapping[str, Any], files: Mapping[str, WeightFile]) -> ConvCLIP:
-    """The encoder of a config with a ``network``, its weights loaded; the text tower is the embedded model's."""
+    """The encoder of a config with a ``network``, its weights loaded; the text tower is the embedded model's.
+
+    And the embedded model's image tower where the config says ``beside``.
+    """
     vision = config["vision_cfg"]
-    visual = ConvTower(vision["network"], vision["stages"], vision["stride"])
-    load_network(visual, files["pretrained"].located(), files["pretrained"].read())
+    compared = ConvTower(vision["network"], vision["stages"], vision["stride"])
+    load_network(compared, files["pretrained"].located(), files["pretrained"].read())
     embedded = json.loads((EMBEDDED / "config.json").read_text(encoding="utf-8"))
     text = build_model(embedded, embedded["vision_cfg"]["image_size"])
     load_weights(text, files["text"].located(), file=files["text"].read())
-    return ConvCLIP(visual, text)
+    if not vision.get("beside"):
+        return ConvCLIP(compared, text)
+    blocks, side = [layer - 1 for layer in embedded["layers"]], embedded["vision_cfg"]["image_size"]
+    own, other = config["preprocess_cfg"]["std"], embedded["preprocess_cfg"]["std"]
+    factor = [one / two for one, two in zip(own, other, strict=True)]
+    return ConvCLIP(PairedTower(compared, text.visual, blocks, side, factor), text)
 
 
 def load_network(visual: ConvTower, path: Path, file: BytesIO | None = None) -> None:

@@ -10,10 +10,9 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import open_clip
 import torch
@@ -25,10 +24,9 @@ from nand_core.errors import NandError
 from nand_core.view import View
 from nand_core.vlm.blocks import block_widths
 from nand_core.vlm.build import Model, build_model, load_linear, load_weights
-from nand_core.vlm.convnet import build_convolutional
+from nand_core.vlm.convnet import PairedTower, build_convolutional
 from nand_core.vlm.device import pick_device
 from nand_core.vlm.features import ImageFeatures
-from nand_core.vlm.files import WeightFile
 from nand_core.vlm.heads import load_heads
 from nand_core.vlm.pixels import standardised
 from nand_core.vlm.settings import EncoderSettings
@@ -46,7 +44,7 @@ class VLM:
     Attributes:
         image_size: side of the square input in pixels.
         layers: 1-based numbers of the blocks used.
-        widths: C_l of each.
+        widths: C_l of each block that texts are asked of: these, or those of the tower beside.
         embed_dim: E, the width of the joint space.
         logit_scale: factor on the cosines before the softmax.
         device: where the towers run.
@@ -62,6 +60,7 @@ class VLM:
         image_size: int,
         layers: tuple[int, ...],
         widths: Sequence[int],
+        asked: Sequence[int],
         embed_dim: int,
         logit_scale: float,
         mean: Sequence[float],
@@ -76,7 +75,7 @@ class VLM:
         self._tokenizer = tokenizer
         self.image_size = image_size
         self.layers = layers
-        self.widths = tuple(widths[layer - 1] for layer in layers)
+        self.widths = tuple(asked)
         self.embed_dim = embed_dim
         self.logit_scale = logit_scale
         self.device = device
@@ -134,8 +133,11 @@ class VLM:
     def encode_images(self, pixels: Tensor) -> ImageFeatures:
         """(N, 3, S, S) preprocessed images -> their features, on the encoder's device."""
         parts = [self._encode_batch(part.to(self.device)) for part in torch.split(pixels, self.batch_size)]
-        layers = tuple(torch.cat(blocks) for blocks in zip(*(part.layers for part in parts), strict=True))
-        return ImageFeatures(layers, torch.cat([part.pooled for part in parts]))
+        layers, beside = (
+            tuple(torch.cat(blocks) for blocks in zip(*tokens, strict=True))
+            for tokens in ([part.layers for part in parts], [part.beside for part in parts])
+        )
+        return ImageFeatures(layers, torch.cat([part.pooled for part in parts]), beside)
 
     def _encode_batch(self, pixels: Tensor) -> ImageFeatures:
         with self.autocast():
@@ -146,7 +148,8 @@ class VLM:
             head = cast(nn.Module, self._pooling)  # such a tower comes with one
             said = head(blocks[-1].movedim(1, -1), every=POOLED)
             whole = F.normalize(said, dim=-1).mean(dim=(1, 2))
-        return ImageFeatures(blocks, F.normalize(whole.float(), dim=-1))
+        beside = tuple(block.float() for block in out.get("beside_intermediates", ()))
+        return ImageFeatures(blocks, F.normalize(whole.float(), dim=-1), beside)
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str], normalize: bool = True) -> Tensor:
@@ -186,13 +189,14 @@ def load_vlm(settings: EncoderSettings, digests: Mapping[str, str] = MappingProx
     layers = settings.layers or tuple(config.get("layers") or (len(widths) * q // 4 for q in (1, 2, 3, 4)))
     if layers[-1] > len(widths):
         raise NandError(f"encoder.layers: {layers[-1]} asked for, {settings.model} has {len(widths)} blocks")
-    linear = None
-    if convolutional:
-        linear = load_heads(*_linear(files, widths, layers, config))
-    else:
+    paired = model.visual if isinstance(model.visual, PairedTower) else None
+    asked = paired.widths if paired else [widths[layer - 1] for layer in layers]
+    if not convolutional:
         load_weights(model, files["pretrained"].located(), file=files["pretrained"].read())
-    if linear is None and "linear_layers" in files:
-        linear = load_linear(*_linear(files, widths, layers, config))
+    linear = None
+    if "linear_layers" in files:
+        file, load = files["linear_layers"], load_heads if convolutional and not paired else load_linear
+        linear = load(file.located(), asked, config["embed_dim"], file.read())
     return VLM(
         model,
         load_tokenizer(settings, files.values()),
@@ -200,6 +204,7 @@ def load_vlm(settings: EncoderSettings, digests: Mapping[str, str] = MappingProx
         image_size=size,
         layers=layers,
         widths=widths,
+        asked=asked,
         embed_dim=config["embed_dim"],
         logit_scale=settings.logit_scale or config.get("logit_scale") or 100.0,
         mean=preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN,
@@ -208,14 +213,6 @@ def load_vlm(settings: EncoderSettings, digests: Mapping[str, str] = MappingProx
         dtype=_dtype(settings.precision, device),
         batch_size=settings.batch_size,
     )
-
-
-def _linear(
-    files: Mapping[str, WeightFile], widths: Sequence[int], layers: Sequence[int], config: Mapping[str, Any]
-) -> tuple[Path, list[int], int, BytesIO]:
-    """What loads the linear layers or heads of an encoder."""
-    file = files["linear_layers"]
-    return file.located(), [widths[layer - 1] for layer in layers], config["embed_dim"], file.read()
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from nand_core.vlm import package
-from nand_core.vlm.settings import EMBEDDED, HEADS, IMAGENET, SHIPPED, EncoderSettings
+from nand_core.vlm.settings import EMBEDDED, HEADS, SHIPPED, EncoderSettings
 
 
 def encoder_files(settings: EncoderSettings) -> dict[str, Path]:
@@ -18,9 +18,9 @@ def encoder_files(settings: EncoderSettings) -> dict[str, Path]:
     files = {name: Path(name) for name in named if name and Path(name).is_file()}
     shipped = SHIPPED.get(settings.model)
     if shipped is not None:
-        own = [shipped / "config.json", shipped / HEADS[settings.model], *EMBEDDED.glob("model.safetensors")]
+        own = [shipped / "config.json", HEADS[settings.model], *EMBEDDED.glob("model.safetensors")]
         files |= {f"{path.parent.name}/{path.name}": path for path in own}
-        weights = package.weights() if shipped == IMAGENET else None
+        weights = package.weights() if shipped != EMBEDDED else None
         files |= {package.NAME: weights} if weights else {}
     config = settings.config_path
     if config is not None and (vocabulary := _vocabulary(config)):

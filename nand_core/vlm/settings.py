@@ -11,9 +11,14 @@ from nand_core.settings import Block, Seed, Settings, Side
 
 EMBEDDED = Path(__file__).parent / "embedded"
 IMAGENET = Path(__file__).parent / "imagenet"
-SHIPPED = {"embedded": EMBEDDED, "efficientnet_lite0": IMAGENET}
-"""Models that need no file beside the installed packages."""
-HEADS = {"embedded": "linear.safetensors", "efficientnet_lite0": "head.safetensors"}
+PAIRED = Path(__file__).parent / "paired"
+SHIPPED = {"embedded": EMBEDDED, "efficientnet_lite0": IMAGENET, "efficientnet_lite0+embedded": PAIRED}
+"""Models that need no file beside the installed packages; of a pair the first is compared, the second understands."""
+HEADS = {
+    "embedded": EMBEDDED / "linear.safetensors",
+    "efficientnet_lite0": IMAGENET / "head.safetensors",
+    "efficientnet_lite0+embedded": EMBEDDED / "linear.safetensors",
+}
 
 FileKey = Literal["config", "pretrained", "text", "linear_layers", "vocabulary"]
 """The role of a file that an encoder is made of."""
@@ -59,9 +64,10 @@ class EncoderSettings(Settings):
     """An open_clip model and the linear layers that bring its patch tokens into the joint space.
 
     Attributes:
-        model: ``embedded``; ``efficientnet_lite0``, whose features were learned from photographs; an open_clip model
-            name; or the path of an open_clip config (.json).
-        pretrained: an open_clip tag, or the path of a weights file; null for the first two.
+        model: ``embedded``; ``efficientnet_lite0``, whose features were learned from photographs;
+            ``efficientnet_lite0+embedded``, both: patches are compared by the first one's features, texts are asked of
+            the second; an open_clip model name; or the path of an open_clip config (.json).
+        pretrained: an open_clip tag, or the path of a weights file; null for the first three.
         linear_layers: path of an APRIL-GAN checkpoint; null: the embedded model's own, else none
             (enough for WinCLIP, PatchCore and the subspace, not for normality detection).
         sha256: expected digests by file: config, pretrained, text, linear_layers, vocabulary.

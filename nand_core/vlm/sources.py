@@ -12,7 +12,7 @@ from typing import Any
 from nand_core.errors import NandError, nearest
 from nand_core.vlm import package
 from nand_core.vlm.files import WeightFile
-from nand_core.vlm.settings import EMBEDDED, HEADS, IMAGENET, SHIPPED, EncoderSettings, FileKey
+from nand_core.vlm.settings import EMBEDDED, HEADS, SHIPPED, EncoderSettings, FileKey
 
 
 def model_config(settings: EncoderSettings, file: WeightFile | None = None) -> dict[str, Any]:
@@ -71,9 +71,9 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
             f" ({', '.join(open_clip.list_pretrained_tags_by_model(settings.model)) or 'none for this model'})"
             " or the path of a weights file"
         )
-    if settings.model == "efficientnet_lite0":
+    if shipped not in (None, EMBEDDED):
         files["text"] = ("embedded", EMBEDDED / "model.safetensors")
-    if settings.pretrained is None and shipped == IMAGENET:
+    if settings.pretrained is None and "text" in files:
         files["pretrained"] = (package.NAME, package.weights())
     elif settings.pretrained is None:
         files["pretrained"] = ("embedded", EMBEDDED / "model.safetensors")
@@ -84,7 +84,7 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
     if settings.linear_layers is not None:
         files["linear_layers"] = (settings.linear_layers, Path(settings.linear_layers))
     elif shipped is not None:
-        files["linear_layers"] = (settings.model, shipped / HEADS[settings.model])
+        files["linear_layers"] = (settings.model, HEADS[settings.model])
     unused = sorted(settings.sha256.keys() - files.keys())
     if unused:
         raise NandError(

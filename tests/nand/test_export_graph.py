@@ -32,6 +32,8 @@ from nand_core.errors import NandError
 from nand_core.examples import Shown, learn_good, patch_vectors, picture_patches
 from nand_core.regions import regions
 from nand_core.settings import ExampleSettings, RegionSettings, Rule, SuppressionSettings
+from nand_core.vlm.encoder import load_vlm
+from nand_core.vlm.settings import EncoderSettings
 from nand_runtime import Inspector, Judged
 
 GOOD = [striped(), striped().rotate(180), striped().transpose(Image.Transpose.FLIP_TOP_BOTTOM)]
@@ -43,46 +45,52 @@ def vlm():
     return tiny_vlm(112)
 
 
-def text(words: str) -> torch.Tensor:
-    return vlm().encode_text([words])[0]
+@cache
+def pair():
+    return load_vlm(EncoderSettings(model="efficientnet_lite0+embedded", device="cpu"))
 
 
-def asked(words: str, *others: str) -> Asked:
-    f_add, f_nor, *rest = (tuple(text(one).tolist()) for one in (words, "plain", *others))
+def text(words: str, encoder=vlm) -> torch.Tensor:
+    return encoder().encode_text([words])[0]
+
+
+def asked(words: str, *others: str, encoder=vlm) -> Asked:
+    f_add, f_nor, *rest = (tuple(text(one, encoder).tolist()) for one in (words, "plain", *others))
     return Asked(words, f_add, f_nor, tuple(rest))
 
 
 @cache
-def good():
-    features = vlm().encode_images(torch.stack([vlm().preprocess(one) for one in GOOD]))
+def good(encoder=vlm):
+    features = encoder().encode_images(torch.stack([encoder().preprocess(one) for one in GOOD]))
     return learn_good([patch_vectors(features.layers)], len(GOOD), EXAMPLES)
 
 
-def shown(box, unlike=None) -> Shown:
+def shown(box, unlike=None, encoder=vlm) -> Shown:
     def patches(place):
-        return picture_patches(vlm(), striped(place), None, good(), EXAMPLES)[0]
+        return picture_patches(encoder(), striped(place), None, good(encoder), EXAMPLES)[0]
 
-    return Shown(patches(box), patches(unlike) if unlike else torch.empty(0, 0), good().level)
+    return Shown(patches(box), patches(unlike) if unlike else torch.empty(0, 0), good(encoder).level)
 
 
-def by_text_and_examples() -> tuple[Held, ...]:
-    stain = asked("a red stain", "a hole")
-    return (Held("stain", stain, shown((20, 20, 40, 40), (2, 40, 12, 60)), (asked("dust"),)),)
+def by_text_and_examples(encoder=vlm) -> tuple[Held, ...]:
+    stain, dust = asked("a red stain", "a hole", encoder=encoder), asked("dust", encoder=encoder)
+    return (Held("stain", stain, shown((20, 20, 40, 40), (2, 40, 12, 60), encoder), (dust,)),)
 
 
 def by_text() -> tuple[Held, ...]:
     return (Held("stain", asked("a red stain", "a hole")),)
 
 
-def judged(detector_settings, held=(), rule=None, own=None) -> Judge:
-    context = Context("carpet", vlm, lambda: (text("a photo"), text("a damaged photo")))
+def judged(detector_settings, held=(), rule=None, own=None, encoder=vlm) -> Judge:
+    context = Context("carpet", encoder, lambda: (text("a photo", encoder), text("a damaged photo", encoder)))
     detector = build_detector("one", detector_settings, context)
     if own is not None:
         detector._features._backbone = own
     if detector.trained:
-        detector.fit([Batch(GOOD, vlm=vlm())])
+        detector.fit([Batch(GOOD, vlm=encoder())])
     rule = rule or Rule(regions=RegionSettings(none=0.05, whole=0.5, alone=0.6))
-    make = Judge("one", detector, vlm, held, SuppressionSettings(dilation=3), rule, 1.0, 1.0, good(), EXAMPLES)
+    reference = good(encoder)
+    make = Judge("one", detector, encoder, held, SuppressionSettings(dilation=3), rule, 1.0, 1.0, reference, EXAMPLES)
     level = np.median([one.score_before for one in make("abc", GOOD)])
     return Judge(**{**vars(make), "rule": rule.model_copy(update={"level": float(level)})})
 
@@ -94,6 +102,9 @@ CASES = {
         by_text(),
         Rule(regions=None),
         own=Modules(Stem(), ("layer2", "layer3"), 64, 56, torch.device("cpu")),
+    ),
+    "subspace on a pair of encoders": lambda: judged(
+        SubspaceSettings(device="cpu"), by_text_and_examples(pair), encoder=pair
     ),
     "winclip": lambda: judged(WinCLIPSettings(shots=1, scales=(2,))),
 }
@@ -134,7 +145,7 @@ def test_the_graph_is_the_judge_for_every_kind_of_file(name, files, tmp_path):
     lowered = 0
     for path, picture, verdict in zip(files, pictures, verdicts, strict=True):
         found = inspector(path)
-        before = judge.maps(inbox.Batch([""], [picture], vlm))[0][0].numpy()
+        before = judge.maps(inbox.Batch([""], [picture], judge.vlm))[0][0].numpy()
         np.testing.assert_allclose(found.map_before, before, atol=1e-4 * before.max())
         np.testing.assert_allclose(found.map_after, verdict.adapted, atol=1e-4 * before.max())
         assert found.score_before == pytest.approx(verdict.score_before, rel=1e-4)

@@ -28,6 +28,7 @@ from nand_core.vlm.sources import encoder_digest, weight_files
 from nand_core.vlm.weights import load_tensors
 
 SETTINGS = EncoderSettings(model="efficientnet_lite0", device="cpu")
+PAIR = EncoderSettings(model="efficientnet_lite0+embedded", device="cpu")
 CONFIG = json.loads((IMAGENET / "config.json").read_text())
 
 
@@ -56,21 +57,39 @@ def test_the_tower_gives_the_blocks_of_the_published_network(vlm):
     torch.testing.assert_close(found[:, 144:], wide, rtol=0, atol=1e-5)
 
 
+def test_a_pair_compares_by_the_one_and_asks_the_other(vlm, pictures):
+    pair, embedded = load_vlm(PAIR), load_vlm(EncoderSettings(device="cpu"))
+    pixels = torch.stack([vlm.preprocess(one) for one in pictures])
+    assert torch.equal(pixels, torch.stack([pair.preprocess(one) for one in pictures]))
+    found, alone = pair.encode_images(pixels), vlm.encode_images(pixels)
+    # The embedded model wants half the side and half the standard deviation.
+    other = embedded.encode_images(2 * torch.nn.functional.avg_pool2d(pixels, 2))
+    assert torch.equal(found.layers[0], alone.layers[0]) and len(found.layers) == 1
+    for one, two in zip(found.asked, other.asked, strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.pooled, other.pooled)
+    assert pair.widths == embedded.widths and len(pair.linear) == len(found.asked)
+    for one, two in zip(pair.linear, embedded.linear, strict=True):
+        assert torch.equal(one.weight, two.weight)
+
+
 def test_texts_are_the_embedded_models(vlm):
     said = ["loose thread on carpet", "a photo of a flawless tile."]
     torch.testing.assert_close(vlm.encode_text(said), load_vlm(EncoderSettings(device="cpu")).encode_text(said))
     assert vlm.unknown_words("zorkly thread") == ["zorkly"]
 
 
-def test_every_way_through_the_encoder(vlm, pictures):
+@pytest.mark.parametrize("settings", [SETTINGS, PAIR], ids=lambda one: one.model)
+def test_every_way_through_the_encoder(settings, pictures):
+    vlm = load_vlm(settings)
     features = vlm.encode_images(torch.stack([vlm.preprocess(one) for one in pictures]))
     assert features.pooled.shape == (3, 64)
     torch.testing.assert_close(features.pooled.norm(dim=1), torch.ones(3))
     batch = Batch(pictures, vlm=vlm)
     text = tuple(vlm.encode_text(["a flawless tile", "a damaged tile"]))
     context = Context("tile", lambda: vlm, lambda: text)
-    for settings in (AprilGanSettings(), AprilGanSettings(score="class_token"), PatchCoreSettings(device="cpu")):
-        detector = build_detector("one", settings, context)
+    for wanted in (AprilGanSettings(), AprilGanSettings(score="class_token"), PatchCoreSettings(device="cpu")):
+        detector = build_detector("one", wanted, context)
         detector.fit([batch])
         maps = detector.maps(batch)
         assert len(maps) == 3 and maps.min() >= 0 and maps.isfinite().all()
@@ -78,14 +97,15 @@ def test_every_way_through_the_encoder(vlm, pictures):
         build_detector("winclip", WinCLIPSettings(), context).maps(batch)
 
 
-def test_the_files_are_known_and_checked(monkeypatch):
-    found = {file.key: file for file in weight_files(SETTINGS)}
+@pytest.mark.parametrize("settings", [SETTINGS, PAIR], ids=lambda one: one.model)
+def test_the_files_are_known_and_checked(settings, monkeypatch):
+    found = {file.key: file for file in weight_files(settings)}
     assert set(found) == {"config", "vocabulary", "text", "pretrained", "linear_layers"}
-    assert encoder_digest(SETTINGS)["pretrained"] == package.SHA256
+    assert encoder_digest(settings)["pretrained"] == package.SHA256
     assert (IMAGENET / "head.safetensors").stat().st_size < 8e6
     monkeypatch.setattr(package, "SHA256", "0" * 64)
     with pytest.raises(NandError, match=r"sha256 is 5793.*the settings say 0000"):
-        load_vlm(SETTINGS)
+        load_vlm(settings)
 
 
 def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch):

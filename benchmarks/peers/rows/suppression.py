@@ -36,7 +36,7 @@ def pair(vlm: VLM) -> Pair:
     @torch.no_grad()
     def ours() -> Tensor:
         features = vlm.encode_images(pixels)
-        asked = features.layers, vlm.linear
+        asked = features.asked, vlm.linear
         text_map(*asked, torch.stack([abnormal, normal]), vlm.logit_scale, "sum", side)
         for number, one in enumerate(added):
             others = torch.stack(added[:number] + added[number + 1 :])
