@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from nand_core.config import Params, check_names, load_params
 from nand_core.errors import NandError
 from nand_core.settings import EvaluationSettings, ExampleProtocol, SuppressionSection
-from nand_core.vlm.settings import EMBEDDED, AdaptSettings, EncoderSettings
+from nand_core.vlm.settings import EMBEDDED, EncoderSettings
 
 ROOT = Path(__file__).parents[2]
 GOOD: dict[str, Any] = {
@@ -74,10 +74,7 @@ TILES = {
 }
 PHOTOGRAPHS = {
     "evaluation.regions": None,  # docs/real_parts.md says why
-    "encoder.model": "efficientnet_lite0",
-    "encoder.adapt": AdaptSettings(),
-    "suppression.temperature": 2.0,
-    "suppression.prior": 0.135,
+    "encoder.model": "efficientnet_lite0+embedded",
     "suppression.examples.none": 0.1,
     "suppression.examples.whole": 0.5,
 }
