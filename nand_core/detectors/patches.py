@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ENTRIES = 2**22
-"""Of a matrix of distances at once: 16 MB, most of which stay in a processor's cache."""
+_SIDE = 2**11
+"""Points and rows whose distances are looked at at once: 16 MB, and neither is packed for a product too often."""
 
 
 def pooled_patches(features: Sequence[Tensor], dimensions: int) -> Tensor:
@@ -58,14 +58,18 @@ class Bank:
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Exact nearest neighbour of each point (n, d): L2 distance (n,) and row (n,)."""
-        # |p - b|^2 / 2 = |b|^2 / 2 - p b + what all rows have in common; squares rank as distances do. The distance to
-        # the one found is measured again, as a difference.
-        found = [
-            torch.addmm(self._halves, part - self._centre, self._centred.T, alpha=-1).argmin(dim=1)
-            for part in torch.split(points, max(1, _ENTRIES // len(self.rows)))
-        ]
-        nearest = torch.cat(found)
+        nearest = torch.cat([self._nearest_row(part - self._centre) for part in torch.split(points, _SIDE)])
+        # Measured again, as a difference.
         return (points - self.rows.index_select(0, nearest)).norm(dim=1), nearest
+
+    def _nearest_row(self, points: Tensor) -> Tensor:
+        """Of each of a few centred points (n, d), (n,)."""
+        # |p - b|^2 / 2 = |b|^2 / 2 - p b + what all rows have in common; squares rank as distances do.
+        blocks = zip(torch.split(self._centred, _SIDE), torch.split(self._halves, _SIDE), strict=True)
+        found = [torch.addmm(halves, points, rows.T, alpha=-1).min(dim=1) for rows, halves in blocks]
+        block = torch.stack([one.values for one in found]).argmin(dim=0)
+        place = torch.stack([one.indices for one in found]).gather(0, block[None])[0]
+        return _SIDE * block + place
 
 
 def nearest_neighbours(points: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
