@@ -39,6 +39,7 @@ def encoder(config: dict[str, Any], side: int, dtype: torch.dtype = torch.float3
         image_size=side,
         layers=LAYERS,
         widths=[width] * depth,
+        asked=[width] * len(LAYERS),
         embed_dim=joint,
         logit_scale=100.0,
         mean=MEAN,

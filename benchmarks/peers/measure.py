@@ -78,6 +78,13 @@ def page(found: Sequence[Measured], failed: Sequence[str], size: Size) -> str:
         "says. Figures are minimum / median / 95th percentile. A ratio is ours over theirs, below 1 is less; the aim "
         "is one for the median of the rounds' ratios.",
         markdown_table(COLUMNS, [cells(one) for one in found], text_columns=3),
+        "## Where the time of a missed aim goes",
+        "Ours, one call more under torch's profiler: operators by the time that each takes itself.",
+        markdown_table(
+            ["what", "beside", "operators"],
+            [[one.pair.name, one.pair.against, one.where] for one in found if one.where],
+            text_columns=3,
+        ),
         *(f"Failed: {line}" for line in failed),
     ]
     return "\n\n".join(text) + "\n"

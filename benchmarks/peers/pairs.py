@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
 import numpy as np
+from torch.profiler import ProfilerActivity, profile
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class Measured:
-    """A pair's figures, round by round; ``equal`` says how equal the results are."""
+    """A pair's figures, round by round.
+
+    Attributes:
+        equal: how equal the results are.
+        where: where our time goes, if an aim for it is missed.
+    """
 
     pair: Pair
     equal: str
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
+    where: str = ""
 
     @property
     def least(self) -> float:
@@ -105,7 +112,18 @@ def measured(pair: Pair, size: Size) -> Measured:
         sides = [(found.ours, pair.ours), (found.theirs, pair.theirs)]
         for figures, run in sides if number % 2 == 0 else reversed(sides):
             figures.append(pair.figure(run))
+    if found.met is False and pair.figure is seconds:
+        found = replace(found, where=profiled(pair.ours))
     return found
+
+
+def profiled(run: Callable[[], Any], most: int = 5) -> str:
+    """The operators of torch that a call spends most of its time in, themselves, in percent of its time."""
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        whole = 1000 * seconds(run)
+    own = sorted(((one.self_cpu_time_total, one.key) for one in found.key_averages()), reverse=True)
+    named = [f"{name.removeprefix('aten::')} {100 * time / whole:.0f} %" for time, name in own[:most]]
+    return ", ".join([*named, f"outside of operators {100 * max(0.0, 1 - sum(t for t, _ in own) / whole):.0f} %"])
 
 
 def described(figures: Sequence[float]) -> str:

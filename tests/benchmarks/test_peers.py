@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from benchmarks.peers.measure import cells, page, run
 from benchmarks.peers.pairs import Pair, Size, measured
@@ -37,4 +38,12 @@ def test_ratios_are_ours_over_theirs_round_by_round():
     pair = Pair("a", "b", lambda: next(ours), lambda: next(theirs), lambda *_: "", 1.5, lambda run: run(), rounds=3)
     found = measured(pair, QUICK)
     assert (found.ours, found.theirs) == ([4, 6, 8], [2, 12, 1])
-    assert (found.least, found.middle, found.met) == (4.0, 2.0, False)
+    assert (found.least, found.middle, found.met, found.where) == (4.0, 2.0, False, "")
+
+
+@pytest.mark.parametrize(("aim", "said"), [(1e-9, True), (1e9, False), (None, False)])
+def test_where_the_time_of_a_missed_aim_goes(aim, said):
+    one = torch.ones(500, 500)
+    found = measured(Pair("a", "b", lambda: one @ one, lambda: one, lambda *_: "", aim), QUICK)
+    assert found.where.startswith("mm ") == said
+    assert ("| a | b | mm " in page([found], [], QUICK)) == said
