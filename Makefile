@@ -1,6 +1,6 @@
 # make setup   .venv with the command nand      make demo   the whole pipeline on the generated data set
 # make test    everything that CI runs       make lint   style, floors (which package may import which), types
-# make bench   NAND beside its peers, about 10 minutes: benchmarks/peers.md
+# make bench   NAND beside its peers, a quarter of an hour: benchmarks/peers.md
 # make rehearsal   the paper's setting (profiles/mvtec_ad.yaml) on a drawn miniature with small random models
 PYTHON ?= python3
 VENV := .venv
