@@ -57,16 +57,19 @@ def texture(size: tuple[int, int], seed: int) -> np.ndarray:
 
 
 def damaged(pixels: np.ndarray, kind: str, sides: tuple[int, int], seed: int) -> tuple[int, int]:
-    """Draw one defect in a square window of a side between ``sides``; the window's middle."""
+    """Draw one defect whose longer extent lies between ``sides``, in a window twice as wide; the defect's middle."""
     rng = np.random.default_rng([seed, 1])
-    side = int(rng.integers(sides[0], sides[1] + 1))
+    side = 2 * sides[1]
     x, y = (int(rng.integers(side, length - 2 * side)) for length in pixels.shape[1::-1])
-    window = pixels[y : y + side, x : x + side]
-    label = np.zeros(1)
-    while not (label > 0).any():  # some are too faint to be seen
+    window, extent, middle = pixels[y : y + side, x : x + side], 0, (0, 0)
+    while not sides[0] <= extent <= sides[1]:
         change, label = defect(rng, window.astype(np.float32) / 255, kind, grey=False)
+        if (label > 0).any():  # some are too faint to be seen
+            places = np.argwhere(label > 0)
+            low, high = places.min(axis=0), places.max(axis=0)
+            extent, middle = int((high - low).max()) + 1, (int(low[1] + high[1]) // 2, int(low[0] + high[0]) // 2)
     window[:] = np.clip(window + 255 * change, 0, 255)
-    return x + side // 2, y + side // 2
+    return x + middle[0], y + middle[1]
 
 
 def draw(root: Path, size: tuple[int, int], counts: tuple[int, int, int], kinds: tuple[str, ...],
@@ -104,7 +107,7 @@ def large(console: Console, model: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="nand-large-") as name:
         folder = Path(name)
         with get_context("spawn").Pool(1) as pool:  # its memory would count as that of every process started after
-            places = pool.apply(draw, (folder / "data", size, (2, 2, 1), TYPES, (30, 30), "jpg"))
+            places = pool.apply(draw, (folder / "data", size, (2, 2, 1), TYPES, (28, 32), "jpg"))
         tiled = {"model": model, "tiles": {"size": 512, "overlap": 64}}
         made = project(folder, tiled, prompts={"normalities": {"plate": [judged]}})
         used: dict[str, tuple[float, float]] = {}

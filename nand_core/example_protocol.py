@@ -19,11 +19,12 @@ from nand_core.verdict import counted, keyed
 EXAMPLE_COLUMNS = [
     "detector", "class", "group", "images", "draw", "verdict", *DECIDED,
     "auroc_before", "auroc_after", "auroc_bound", "auroc_text", "auroc_both",
+    "accepted_both", "retained_both", "lost_both",
     "n_normal", "n_abnormal",
 ]  # fmt: skip
 MEANS = EXAMPLE_COLUMNS[6:-2]
 METRICS = [*DECIDED, "auroc_before", "auroc_after", "auroc_bound", "gain", "share", "auroc_text", "auroc_both",
-           "groups", "groups_gaining"]  # fmt: skip
+           "accepted_both", "retained_both", "lost_both", "groups", "groups_gaining"]  # fmt: skip
 
 
 def drawn(rows: pd.DataFrame, images: int, draw: int, seed: int) -> tuple[str, ...]:
@@ -57,7 +58,8 @@ def example_row(
 ) -> dict[str, Any]:
     """One row of ``results/examples.parquet`` (``EXAMPLE_COLUMNS`` without images and draw), in percent.
 
-    Its verdict is that of this draw's examples; no wrong text has a part in it.
+    Its verdict is that of this draw's examples; no wrong text has a part in it. What ends in ``both`` is by the group's
+    text and the examples together.
 
     Args:
         detector: its name.
@@ -73,7 +75,9 @@ def example_row(
     rows = rows[kept]
     found: dict[str, NDArray[np.float64]] = {name: np.asarray(one)[kept] for name, one in scores.items()}
     truth = labels(rows, group)
-    point = operating_row(detector, rows, group, found["before"], found["after"], settings)
+    point, both = (
+        operating_row(detector, rows, group, found["before"], found[name], settings) for name in ("after", "both")
+    )
     return {
         "detector": detector,
         "class": str(rows["class"].iloc[0]),
@@ -81,6 +85,9 @@ def example_row(
         **{name: point[name] for name in ("verdict", *DECIDED)},
         **{f"auroc_{name}": auroc(truth, one) for name, one in found.items()},
         "auroc_bound": auroc_bound(rows, group, found["before"]),
+        "accepted_both": both["accepted_after"],
+        "retained_both": both["retained_after"],
+        "lost_both": both["lost"],
         "n_normal": int(np.sum(truth == 0)),
         "n_abnormal": int(np.sum(truth == 1)),
     }

@@ -119,7 +119,7 @@ def examples_table(examples: pd.DataFrame) -> str:
     header = [
         "detector", "images shown", "verdict of each draw", *DECISION[1:],
         "AUROC before", "after", "gain", "least and greatest draw", "bound", "share %", "text alone",
-        "text and examples",
+        "text and examples", "accepted, retained, lost % by both",
     ]  # fmt: skip
     rows = (
         [
@@ -133,6 +133,7 @@ def examples_table(examples: pd.DataFrame) -> str:
             _number(r["auroc_bound"]),
             _number(r["share"], 0),
             *map(_number, (r["auroc_text"], r["auroc_both"])),
+            ", ".join([_number(r["accepted_both"], 0), _number(r["retained_both"], 0), _number(r["lost_both"])]),
         ]
         for r in example_means(examples).to_dict("records")
     )

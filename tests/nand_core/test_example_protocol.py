@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nand_core.example_protocol import EXAMPLE_COLUMNS, drawn, example_means, example_row, example_table, with_examples
+from nand_core.operating import operating_row
 from nand_core.protocol import auroc
 from nand_core.report.tables import examples_table
 from nand_core.settings import EvaluationSettings, ExampleProtocol
@@ -71,6 +72,9 @@ def test_the_shown_images_are_left_out_of_every_figure(rows):
     truth = (rows["type"] == "hole").to_numpy()[kept].astype(int)
     for name in scores:
         assert row[f"auroc_{name}"] == auroc(truth, scores[name][kept])
+    together = operating_row("d", rows[kept], "thread", scores["before"][kept], scores["both"][kept], SETTINGS)
+    figures = ("accepted_after", "retained_after", "lost")
+    assert [row[f"{one}_both"] for one in ("accepted", "retained", "lost")] == [together[name] for name in figures]
 
 
 def test_means_are_over_draws_then_groups_then_classes():
