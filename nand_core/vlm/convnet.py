@@ -22,7 +22,6 @@ from nand_core.errors import NandError
 from nand_core.vlm.blocks import block_widths
 from nand_core.vlm.build import build_model, load_weights
 from nand_core.vlm.files import WeightFile
-from nand_core.vlm.settings import EMBEDDED
 from nand_core.vlm.weights import load_tensors
 
 
@@ -125,7 +124,7 @@ def build_convolutional(config: Mapping[str, Any], files: Mapping[str, WeightFil
     vision = config["vision_cfg"]
     compared = ConvTower(vision["network"], vision["stages"], vision["stride"])
     load_network(compared, files["pretrained"].located(), files["pretrained"].read())
-    embedded = json.loads((EMBEDDED / "config.json").read_text(encoding="utf-8"))
+    embedded = json.loads(files["text_config"].read().getvalue())
     text = build_model(embedded, embedded["vision_cfg"]["image_size"])
     load_weights(text, files["text"].located(), file=files["text"].read())
     if not vision.get("beside"):

@@ -19,6 +19,7 @@ def encoder_files(settings: EncoderSettings) -> dict[str, Path]:
     shipped = SHIPPED.get(settings.model)
     if shipped is not None:
         own = [shipped / "config.json", HEADS[settings.model], *EMBEDDED.glob("model.safetensors")]
+        own += [] if shipped == EMBEDDED else [EMBEDDED / "config.json"]
         files |= {f"{path.parent.name}/{path.name}": path for path in own}
         weights = package.weights() if shipped != EMBEDDED else None
         files |= {package.NAME: weights} if weights else {}

@@ -20,7 +20,7 @@ HEADS = {
     "efficientnet_lite0+embedded": EMBEDDED / "linear.safetensors",
 }
 
-FileKey = Literal["config", "pretrained", "text", "linear_layers", "vocabulary"]
+FileKey = Literal["config", "pretrained", "text", "text_config", "linear_layers", "vocabulary"]
 """The role of a file that an encoder is made of."""
 
 
@@ -70,7 +70,7 @@ class EncoderSettings(Settings):
         pretrained: an open_clip tag, or the path of a weights file; null for the first three.
         linear_layers: path of an APRIL-GAN checkpoint; null: the embedded model's own, else none
             (enough for WinCLIP, PatchCore and the subspace, not for normality detection).
-        sha256: expected digests by file: config, pretrained, text, linear_layers, vocabulary.
+        sha256: expected digests by file: config, pretrained, text, text_config, linear_layers, vocabulary.
         image_size: side of the square input in pixels; null: the model's own.
         layers: 1-based blocks whose tokens are used; null: the config's, else the ends of the four quarters
             of the tower (6, 12, 18, 24 of ViT-L). For open_clip's ResNets block 1 is the stem.

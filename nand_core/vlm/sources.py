@@ -73,6 +73,7 @@ def weight_files(settings: EncoderSettings, download: bool = False) -> list[Weig
         )
     if shipped not in (None, EMBEDDED):
         files["text"] = ("embedded", EMBEDDED / "model.safetensors")
+        files["text_config"] = ("embedded", EMBEDDED / "config.json")
     if settings.pretrained is None and "text" in files:
         files["pretrained"] = (package.NAME, package.weights())
     elif settings.pretrained is None:

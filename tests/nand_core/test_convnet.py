@@ -100,7 +100,7 @@ def test_every_way_through_the_encoder(settings, pictures):
 @pytest.mark.parametrize("settings", [SETTINGS, PAIR], ids=lambda one: one.model)
 def test_the_files_are_known_and_checked(settings, monkeypatch):
     found = {file.key: file for file in weight_files(settings)}
-    assert set(found) == {"config", "vocabulary", "text", "pretrained", "linear_layers"}
+    assert set(found) == {"config", "vocabulary", "text", "text_config", "pretrained", "linear_layers"}
     assert encoder_digest(settings)["pretrained"] == package.SHA256
     assert (IMAGENET / "head.safetensors").stat().st_size < 8e6
     monkeypatch.setattr(package, "SHA256", "0" * 64)
