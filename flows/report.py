@@ -23,7 +23,7 @@ from nand_core.report.inputs import read_json, report_data_files
 from nand_core.report.normalities import PAGE
 from nand_core.settings import EvaluationSettings
 from nand_core.understanding import spoken
-from nand_core.vlm.settings import EncoderSettings
+from nand_core.vlm.settings import SHIPPED, EncoderSettings
 from nand_core.vlm.sources import model_config
 from nand_core.vlm.tokenizers import load_tokenizer, unknown_words
 from tasks.report import Held, HeldExample, NormalitiesSpec, ReportSpec, normalities_page
@@ -36,6 +36,10 @@ GENERATED_IMAGES = (
 GENERATED_MODEL = (
     "The embedded encoder is a small model trained on generated images only, with a vocabulary of its own; "
     "it does not transfer well to real parts. For real parts use published weights (profiles/)."
+)
+GENERATED_TEXTS = (
+    "What the name of a defect means was learned from generated images only: the texts are the embedded model's. "
+    "On real parts a text can be trusted where its text effect is well above zero."
 )
 
 
@@ -130,6 +134,7 @@ def _report_spec(run: Run) -> ReportSpec:
     }
     notes = [GENERATED_IMAGES] * (params.dataset.kind == "demo")
     notes += [GENERATED_MODEL] * (params.encoder.model == "embedded")
+    notes += [GENERATED_TEXTS] * (params.encoder.model in SHIPPED.keys() - {"embedded"})
     tests = manifest[manifest["split"] == "test"]
     return ReportSpec(
         artifacts=ARTIFACTS,
