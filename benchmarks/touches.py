@@ -121,7 +121,8 @@ def _succeeded(project: Scratch) -> list[str]:
 def _clean(project: Scratch) -> dict[str, str]:
     """The files of a run from nothing with the same code and inputs."""
     kept = project.folder.with_name("kept")
-    shutil.copytree(project.folder, kept, symlinks=True)
+    # Not what a process that runs beside is spoken to by: no file.
+    shutil.copytree(project.folder, kept, symlinks=True, ignore=shutil.ignore_patterns("beside"))
     project.forget()
     try:
         _succeeded(project)
