@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import inspect
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flows.consent import STATUS, ConsentNeeded
 from flows.mistakes import in_one_line
 from flows.record import BESIDE, RUN_ID, WRITTEN, dvc_above
 from nand_core.errors import NandError
+
+if TYPE_CHECKING:
+    from nand_core.settings import RunSettings
 
 STAGES = (
     "inputs",
@@ -31,7 +35,7 @@ STAGES = (
     "inspection",
     "pipeline",
 )
-QUIET = ("normality", "trial")
+QUIET = ("normality",)
 """Who waits for seconds (``nand add``) need not read what Prefect calls the run."""
 
 
@@ -72,10 +76,7 @@ def _inputs() -> int:
 
 
 def _run(name: str, rest: list[str], stopped: str) -> int:
-    from flows.loading import load
-    from flows.processes import sigterm_raises
-    from flows.server import wait_for_server
-    from flows.warm import PREFECT
+    from flows.warm import is_flow
 
     try:
         from nand_core.artifacts.disk import require_room
@@ -83,30 +84,10 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
 
         require_room(Path(".nand"))  # Prefect makes its home in it (prefect.toml), but no parent of it
         settings = load_params(Path("params.yaml")).run
-        load((*PREFECT, f"flows.{name}"))  # takes seconds, in which the server starts
-        from prefect.exceptions import ParameterBindError, ParameterTypeError
-        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-        from flows.runners import task_runner
-
-        stage = getattr(importlib.import_module(f"flows.{name}"), name)
-        if url := os.environ.get("PREFECT_API_URL"):
-            wait_for_server(url, _patience())
-        for logger in ("prefect.flow_runs", "prefect.task_runs"):
-            logging.getLogger(logger).addFilter(_OneLine())
-        # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.
-        for logger in ("prefect.task_runs", *(("prefect", "prefect.flow_runs") if name in QUIET else ())):
-            logging.getLogger(logger).setLevel(logging.WARNING)
-        # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
-        with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            try:
-                called = " ".join([name, *rest])
-                stage.with_options(task_runner=task_runner(settings), flow_run_name=lambda: called)(*rest)
-            except (ParameterBindError, ParameterTypeError) as error:
-                raise NandError(f"{name}: {error}") from error
-    except ConsentNeeded as needed:
-        print(f"{name}: {needed}", flush=True)
-        return STATUS
+        if is_flow(name, os.environ):
+            _as_flow(name, rest, settings)
+        else:
+            _directly(name, rest)
     except (NandError, OSError) as error:
         if not (mistake := in_one_line(error)):
             raise
@@ -116,6 +97,49 @@ def _run(name: str, rest: list[str], stopped: str) -> int:
         print(stopped, file=sys.stderr)
         return stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
     return 0
+
+
+def _directly(name: str, rest: list[str]) -> None:
+    """As the function that it is."""
+    from flows.loading import load
+    from flows.processes import sigterm_raises
+
+    load((f"flows.{name}",))
+    stage = getattr(importlib.import_module(f"flows.{name}"), name)
+    try:
+        inspect.signature(stage).bind(*rest)
+    except TypeError as error:
+        raise NandError(f"{name}: {error}") from error
+    with sigterm_raises():
+        stage(*rest)
+
+
+def _as_flow(name: str, rest: list[str], settings: RunSettings) -> None:
+    from flows.loading import load
+    from flows.processes import sigterm_raises
+    from flows.server import wait_for_server
+    from flows.warm import PREFECT
+
+    load((*PREFECT, f"flows.{name}"))  # takes seconds, in which the server starts
+    from prefect.exceptions import ParameterBindError, ParameterTypeError
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.runners import as_flow
+
+    stage = getattr(importlib.import_module(f"flows.{name}"), name)
+    if url := os.environ.get("PREFECT_API_URL"):
+        wait_for_server(url, _patience())
+    for logger in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(logger).addFilter(_OneLine())
+    # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.
+    for logger in ("prefect.task_runs", *(("prefect", "prefect.flow_runs") if name in QUIET else ())):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    # Whoever started this process sees it end: the thread that reports its pulse would add a second to each flow.
+    with sigterm_raises(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        try:
+            as_flow(stage, settings, *rest)(*rest)
+        except (ParameterBindError, ParameterTypeError) as error:
+            raise NandError(f"{name}: {error}") from error
 
 
 def _patience() -> float:

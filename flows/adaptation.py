@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect import flow
 
 from flows.features import HEADS
 from flows.run import Run
@@ -22,7 +21,6 @@ _SCENES, _PAINTED = 70_000_000, 80_000_000
 """First seeds of drawn scenes and of pictures on photographs: not those of any training that ships."""
 
 
-@flow(name="adaptation")
 def adaptation(params: str = "params.yaml") -> None:
     """Write ``artifacts/heads/<class>.safetensors``; nothing where ``encoder.adapt`` is off."""
     run = Run.start("adaptation", Path(params))

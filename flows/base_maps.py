@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
 from flows.detector import DetectorItems
 from flows.run import ARTIFACTS, Run
 from tasks.base_maps import MapsSpec
 from tasks.base_maps import base_maps as draw_maps
 
 
-@flow(name="base_maps")
 def base_maps(detector: str, params: str = "params.yaml") -> None:
     """Write ``artifacts/base_maps/<detector>/<class>.npz``."""
     run = Run.start(f"base_maps@{detector}", Path(params))

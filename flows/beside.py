@@ -20,12 +20,12 @@ from filelock import FileLock
 
 from flows.processes import at_work
 from flows.record import BESIDE
-from flows.warm import VARIABLE, warm_process
+from flows.warm import OWN, VARIABLE, warm_process
 from nand_core.artifacts.disk import refusals, replacing
 
 STATE = Path(".nand")
 POLL = 0.2
-ADDED = (BESIDE, VARIABLE, "PREFECT_API_URL", "PREFECT_UI_URL")
+ADDED = (BESIDE, VARIABLE, OWN, "PREFECT_API_URL", "PREFECT_UI_URL")
 
 
 def join(dvc: psutil.Process) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from prefect import flow
 
-from flows.run import MANIFEST, Run, Told
+from flows.progress import Told
+from flows.run import MANIFEST, Run
 from nand_core.artifacts.disk import replacing
 from nand_core.config import check_names
 from nand_core.datasets.manifest import digest_files, duplicates, scan, with_bits
@@ -15,7 +15,6 @@ from tasks.dataset import ClassSpec
 from tasks.dataset import dataset as check_class
 
 
-@flow(name="dataset")
 def dataset(params: str = "params.yaml") -> None:
     """Write ``artifacts/manifest.parquet``."""
     run = Run.start("dataset", Path(params))

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from prefect import flow
 
 from flows.claims import MapsClaimed, Tried, held_claims, merged, protocol_claims
 from flows.example_protocol import example_rows
@@ -33,7 +32,6 @@ from tasks.scores import scores as score
 NORMALITIES = RESULTS / "normalities.parquet"
 
 
-@flow(name="evaluate")
 def evaluate(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``results/``: auroc, scores, operating, examples, normalities ``.parquet``; metrics and summary ``.json``.
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
-from prefect import flow
 
 from flows.features import class_shards
 from flows.run import ARTIFACTS, Run
@@ -36,7 +35,6 @@ EXAMPLES = ARTIFACTS / "examples"
 Key = TypeVar("Key", bound=Hashable)
 
 
-@flow(name="examples")
 def examples(params: str = "params.yaml") -> None:
     """Check ``artifacts/examples/<class>/``: the files that the settings name, with the content that they name.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from prefect import Flow, flow
+from prefect import flow
 
 from flows.adaptation import adaptation
 from flows.base_maps import base_maps
@@ -16,7 +15,7 @@ from flows.examples import examples
 from flows.inputs import inputs
 from flows.prompts import prompts
 from flows.report import report
-from flows.runners import task_runner
+from flows.runners import Stage, as_flow
 from flows.suppression import suppression
 from flows.text_features import text_features
 from nand_core.config import load_params
@@ -28,9 +27,8 @@ def pipeline(params: str = "params.yaml") -> None:
     settings = load_params(Path(params))
     inputs(Path(params))
 
-    def run(stage: Flow[..., Any], *arguments: str) -> None:
-        name = " ".join([stage.name, *arguments])
-        stage.with_options(task_runner=task_runner(settings.run), flow_run_name=lambda: name)(*arguments, params)
+    def run(stage: Stage, *arguments: str) -> None:
+        as_flow(stage, settings.run, *arguments)(*arguments, params)
 
     for stage in (demo_data, dataset, adaptation, examples, prompts, text_features):
         run(stage)

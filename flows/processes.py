@@ -18,7 +18,7 @@ import psutil
 PATIENCE = 15.0
 GRACE = 3.0
 """Seconds that a process which was told to stop has to put things in order."""
-POLL = 1.0
+POLL, SHORT = 1.0, 0.02
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -74,7 +74,10 @@ def end_all(processes: Sequence[psutil.Process]) -> None:
                 signal_all(one)
             except psutil.NoSuchProcess:
                 continue
-        _, processes = psutil.wait_procs(processes, PATIENCE)
+        until = time.monotonic() + PATIENCE
+        # Not psutil's wait_procs: a zombie whose parent is gone may stay for seconds until somebody takes it away.
+        while (processes := [one for one in processes if at_work(one)]) and time.monotonic() < until:
+            time.sleep(SHORT)
         if not processes:
             break
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.run import ARTIFACTS, Run
 from flows.scope import finish, place, texts
 from nand_core.normalities import known_groups
@@ -14,7 +12,6 @@ from tasks.prompts import PromptSpec
 from tasks.prompts import prompts as make_phrases
 
 
-@flow(name="prompts")
 def prompts(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``artifacts/prompts/<class>/<group or normality>.json``; with a class named, its normalities' alone."""
     run = Run.start("prompts", Path(params))

@@ -32,6 +32,12 @@ class StageCounts:
     cached: int = 0
     seconds: float = 0.0
 
+    def count(self, cached: bool) -> None:
+        """One more item."""
+        self.items += 1
+        self.cached += cached
+        self.executed += not cached
+
 
 def run_id() -> str:
     """Names the run that this process belongs to: given by ``nand repro``, else the ``dvc`` above it."""

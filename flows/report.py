@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from prefect import flow
 
 from flows.changes import changed_images, draw, write_page
 from flows.evaluate import NORMALITIES, decision_rules, effect_specs
@@ -43,7 +42,6 @@ GENERATED_TEXTS = (
 )
 
 
-@flow(name="report")
 def report(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``results/report/``, ``results/tables/*.md`` and ``results/plots/*.csv``.
 

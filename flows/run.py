@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import sys
-import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
-from uuid import UUID
+from typing import BinaryIO, TypeVar
 
 import pandas as pd
 from filelock import FileLock
-from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.futures import as_completed
-from tqdm import tqdm
 
+from flows.progress import bar, in_flow, teller
 from flows.record import StageCounts, record_stage
-from flows.runners import cancel
 from nand_core.artifacts.disk import TEMPORARY, refusals
 from nand_core.artifacts.remote import open_store
 from nand_core.artifacts.store import Record, Store
@@ -29,15 +22,13 @@ from nand_core.artifacts.usage import note_current
 from nand_core.config import Params, check_names, load_params
 from nand_core.datasets.manifest import deep_bits
 from nand_core.errors import NandError
-from tasks.cache import Item, Spec, key_of, stored_in
+from tasks.cache import Item, Spec
 from tasks.work import Work
 
 ARTIFACTS = Path("artifacts")
 RESULTS = Path("results")
 MANIFEST = ARTIFACTS / "manifest.parquet"
 STATE = Path(".nand")
-SOON, OFTEN = 2.0, 10.0
-"""Seconds until the log first says how far a stage is, and between its lines after that."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -51,12 +42,14 @@ class Run:
         params: the validated settings.
         work: what its items share.
         hold: keeps ``nand cache prune`` from the store until the stage has ended.
+        shown: whether a terminal sees how far it is.
     """
 
     stage: str
     params: Params
     work: Work
     hold: BinaryIO
+    shown: bool = True
     used: set[str] = field(default_factory=set)
     counts: dict[str, StageCounts] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
@@ -87,39 +80,44 @@ class Run:
     def items(self, made: Item, specs: Mapping[Key, Spec], stage: str | None = None) -> dict[Key, Record]:
         """Run an item for each spec, those in the cache without computing; keeps the order of ``specs``.
 
+        In a flow as Prefect's tasks; outside of one here and now, in as many threads as there are ``workers``.
         Raises the first failure after the items that are running have ended; what was finished is kept.
         """
         stage = stage or self.stage
         counts = self.counts.setdefault(stage, StageCounts())
         before = time.monotonic()
-        cached_task = stored_in(made, self.work.store)
-        wanted = {key: key_of(made, spec) for key, spec in specs.items()}
+        wanted = {key: made.key(spec) for key, spec in specs.items()}
         # Asked for several times it is computed once, and is not "from the cache" the other times.
         first: dict[str, Key] = {}
         for key, item in wanted.items():
             first.setdefault(item, key)
-        futures = {item: cached_task.submit(specs[key], self.work) for item, key in first.items()}
-        names = {future: first[item] for item, future in futures.items()}
-        progress = _Progress(stage, len(futures))
-        try:
-            for future in as_completed(list(futures.values())):
-                future.wait()  # brings the final state over; asked before that, the server may lag behind
-                if not future.state.is_completed():
-                    for other in futures.values():
-                        cancel(other)
-                    get_run_logger().error("%s: item %s failed", stage, _named(names[future]))
-                    future.result()
-                cached = future.state.name == "Cached"
-                counts.items += 1
-                counts.cached += cached
-                counts.executed += not cached
-                progress.step(cached)
-        finally:
-            progress.close()
-        records = {key: Record.model_validate(futures[item].result()) for key, item in wanted.items()}
+        once = {item: specs[key] for item, key in first.items()}
+        if in_flow():
+            from flows.submitted import submitted
+
+            computed = submitted(made, once, {item: _named(key) for item, key in first.items()}, self.work, stage)
+        else:
+            computed = self._here(made, once, stage)
+        records = {}
+        for item, record, cached in computed:
+            records[item] = record
+            counts.items += 1
+            counts.cached += cached
+            counts.executed += not cached
         counts.seconds += time.monotonic() - before
-        self.used.update(wanted.values())
-        return records
+        self.used.update(once)
+        return {key: records[item] for key, item in wanted.items()}
+
+    def _here(self, made: Item, specs: Mapping[str, Spec], stage: str) -> Iterator[tuple[str, Record, bool]]:
+        with ThreadPoolExecutor(self.params.run.workers) as pool, bar(stage, len(specs), self.shown) as shown:
+            found = pool.map(lambda spec: self.record(made, spec), specs.values())
+            for item, (record, cached) in zip(specs, found, strict=True):
+                shown.update()
+                yield item, record, cached
+
+    def record(self, made: Item, spec: Spec) -> tuple[Record, bool]:
+        """What an item gives, without Prefect, and whether the cache had it."""
+        return made.record(spec, self.work)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -148,71 +146,9 @@ def hold_store(store: Store) -> BinaryIO:
     """Use the store together with others, not while it is being pruned."""
     if held := store.hold(wait=False):
         return held
-    get_run_logger().info("waiting for the end of 'nand cache prune' in %s", store.root)
+    teller()(f"waiting for the end of 'nand cache prune' in {store.root}")
     return store.hold()
 
 
 def _named(key: Hashable) -> str:
     return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
-
-
-class Told:
-    """A line of the log after two seconds, then every ten, and one at the end of what took so long."""
-
-    def __init__(self, stage: str, what: str) -> None:
-        self._stage, self._what = stage, what
-        self._logger, self._next = get_run_logger(), time.monotonic() + SOON
-
-    def __call__(self, done: int, total: int) -> None:
-        late = time.monotonic() >= self._next
-        if late:
-            self._next = time.monotonic() + OFTEN
-        if late or (done == total):
-            self._logger.info("%s: %d of %d %s", self._stage, done, total, self._what)
-
-
-class _Progress:
-    """A bar in a terminal; elsewhere a line now and then, and a progress artifact for Prefect's page."""
-
-    def __init__(self, stage: str, total: int) -> None:
-        self._stage, self._total, self._done, self._cached = stage, total, 0, 0
-        self._bar = tqdm(total=total, desc=stage, unit="item", disable=not sys.stderr.isatty(), leave=False)
-        self._logger = get_run_logger()
-        self._started = self._last = time.monotonic()
-        self._artifact: UUID | None = None
-        self._ended = threading.Event()
-        if self._bar.disable:
-            threading.Thread(target=self._tell, daemon=True).start()
-
-    def step(self, cached: bool) -> None:
-        self._done += 1
-        self._cached += cached
-        self._bar.update()
-        if self._bar.disable and self._done < self._total and time.monotonic() - self._last > OFTEN:
-            self._last = time.monotonic()
-            self._show()
-
-    def _tell(self) -> None:
-        """Say how far it is, however long a single item takes."""
-        wait = SOON
-        while not self._ended.wait(wait):
-            wait, passed = OFTEN, time.monotonic() - self._started
-            left = f", about {passed / self._done * (self._total - self._done):.0f} s left" if self._done else ""
-            self._logger.info("%s: %d of %d items%s", self._stage, self._done, self._total, left)
-
-    def _show(self) -> None:
-        """Stages that end within seconds show nothing."""
-        percent = 100 * self._done / self._total
-        if self._artifact is None:
-            key = f"progress-{re.sub('[^a-z0-9]+', '-', self._stage)}"
-            made = create_progress_artifact(percent, key=key, description=f"{self._stage}: items done")
-            self._artifact = cast(UUID, made)  # a coroutine in an event loop alone
-        else:
-            update_progress_artifact(self._artifact, percent)
-
-    def close(self) -> None:
-        self._ended.set()
-        self._bar.close()
-        if self._artifact is not None:
-            self._show()
-        self._logger.info("%s: %d of %d items (%d from the cache)", self._stage, self._done, self._total, self._cached)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, cast
 
+from prefect import Flow
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, PrefectWrappedFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from nand_core.errors import NandError
 from nand_core.settings import RunSettings
+
+Stage = Callable[..., None]
 
 
 def task_runner(settings: RunSettings) -> TaskRunner[Any]:
@@ -43,6 +47,13 @@ def task_runner(settings: RunSettings) -> TaskRunner[Any]:
         raise NandError(f"run.runner: {name} is not installed ({error}); pip install 'nand[{name}]'") from error
     ray: TaskRunner[Any] = RayTaskRunner(init_kwargs={"num_cpus": settings.workers, "include_dashboard": False})
     return ray
+
+
+def as_flow(stage: Stage, settings: RunSettings, *arguments: str) -> Stage:
+    """A stage as a flow whose run is named after it and what it is called with; what is a flow already stays one."""
+    made = stage if isinstance(stage, Flow) else Flow(stage, name=stage.__name__)
+    called = " ".join([made.name, *arguments])
+    return made.with_options(task_runner=task_runner(settings), flow_run_name=lambda: called)
 
 
 def cancel(future: PrefectFuture[Any]) -> None:

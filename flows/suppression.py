@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from prefect import flow
-
 from flows.claims import CONTROL, RIVALS, SUPPRESSION
 from flows.examples import Reference
 from flows.features import class_heads, class_shards, text_vectors
@@ -80,7 +78,6 @@ def suppression_specs(
     }
 
 
-@flow(name="suppression")
 def suppression(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``artifacts/suppression/<class>/<group or normality>.npz`` and ``artifacts/control/<class>.npz``.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from prefect import flow
 
 from flows.features import TEXT_FEATURES
 from flows.run import ARTIFACTS, Run
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from nand_core.vlm.tokenizers import Tokenizer
 
 
-@flow(name="text_features")
 def text_features(params: str = "params.yaml", class_name: str | None = None) -> None:
     """Write ``artifacts/text_features.parquet``: class, group, kind (add, known, nor, abn, nonsense), vector.
 

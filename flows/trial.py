@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from prefect import flow
 
 from flows.changes import changed_images, draw, write_page
 from flows.claims import Tried
-from flows.consent import ConsentNeeded
 from flows.evaluate import NORMALITIES, decision_rules, effect_specs
-from flows.examples import EXAMPLES, Reference
+from flows.examples import Reference
 from flows.features import text_vectors
 from flows.prompts import prompt_spec
 from flows.record import record_stage
@@ -25,7 +24,6 @@ from flows.text_features import check_normality, warn_of_unknown
 from nand_core.artifacts.disk import replacing
 from nand_core.artifacts.store import sha256_file
 from nand_core.asked import Asked
-from nand_core.effect import changes, comparable, too_many_lost
 from nand_core.errors import NandError
 from nand_core.normalities import Normality, current, known_groups
 from nand_core.operating import effect_table
@@ -44,45 +42,39 @@ TRIAL = STATE / "trial"
 EFFECT, PAGE = TRIAL / "effect.parquet", TRIAL / "index.html"
 
 
-@flow(name="trial")
-def trial(class_name: str, name: str, params: str, examples: str) -> None:
-    """Show what a normality would do: ``.nand/trial/index.html``, and beside it what :func:`tried` writes.
+def trial(class_name: str, name: str, params: str, examples: str, page: str = "") -> None:
+    """Look at what a normality would do: what :func:`tried` writes, and ``.nand/trial/index.html`` with its pictures.
+
+    No flow: nobody has to wait for a server to see what a text does.
 
     Args:
         class_name: a class of the data set.
         name: stem of the files that the normality would have.
         params: settings that hold the normality.
         examples: folder with ``<class>/<file>`` of its examples.
+        page: ``page`` for the page as well.
     """
     run = Run.start("trial", Path(params))
     one = _normality(run, class_name, name)
     effect, judged = tried(run, one, Path(examples))
+    if page:
+        _show(run, one, effect, judged)
+    run.hold.close()
+    for stage, counts in run.counts.items():  # under the names of the stages whose items they are
+        record_stage(STATE, stage, counts)
+
+
+def _show(
+    run: Run, one: Normality, effect: pd.DataFrame, judged: Mapping[tuple[str, str], EffectSpec]
+) -> None:
     now = pd.read_parquet(NORMALITIES)
-    rows = against(now[now["class"] == class_name], effect)
+    rows = against(now[now["class"] == one.class_name], effect)
     images = changed_images(run, rows)
     title = f"What {one.text!r} would change"
-    lead = f"If it were normal for {class_name}: which images change sides? Nothing is changed yet."
+    lead = f"If it were normal for {one.class_name}: which images change sides? Nothing is changed yet."
     html, pictures = render_changes(title, lead, rows, images), draw(run, images, judged)
     with run.writing():
         write_page(run, PAGE, html, pictures)
-    _finish(run)
-
-
-def try_first(class_name: str, name: str, params: str, limit: float) -> None:
-    """Look at what a normality would do before any file of the project is written.
-
-    Raises
-    ------
-    ConsentNeeded
-        When by some detector a larger share than ``limit`` of the other anomalies would lose their alarm.
-    """
-    run = Run.start("trial", Path(params))
-    effect, _ = tried(run, _normality(run, class_name, name), EXAMPLES)
-    _finish(run)
-    now = pd.read_parquet(NORMALITIES)
-    rows = changes(*comparable(now[now["class"] == class_name], effect))
-    if found := too_many_lost(rows, limit):
-        raise ConsentNeeded(f"more than {100 * limit:g} % of the other anomalies lose their alarm ({', '.join(found)})")
 
 
 def tried(run: Run, one: Normality, examples: Path) -> tuple[pd.DataFrame, dict[tuple[str, str], EffectSpec]]:
@@ -114,13 +106,6 @@ def _normality(run: Run, class_name: str, name: str) -> Normality:
         if (one.class_name, one.name) == (class_name, name):
             return one
     raise NandError(f"{class_name}: the settings have no normality whose files are called {name!r}")
-
-
-def _finish(run: Run) -> None:
-    """Counts under the names of the stages whose items they are; a trial alone is no stage."""
-    for stage, counts in run.counts.items():
-        record_stage(STATE, stage, counts)
-    run.hold.close()
 
 
 def _asked(run: Run, one: Normality) -> Asked:

@@ -26,6 +26,8 @@ from flows.record import WRITTEN
 
 VARIABLE = "NAND_WARM"
 PREFECT = ("prefect.flow_engine", "prefect.task_engine", "fastapi.encoders", "flows.runners")
+OWN = "NAND_OWN_SERVER"
+"""Set where the Prefect server is this run's own and gone with it."""
 LATE = "nand_core.vlm.encoder"
 """Imported when an item is computed: where one stage came to need it, the next one finds it there."""
 OURS = ("flows", "tasks", "nand_core")
@@ -36,7 +38,7 @@ _COLD = b"cold"
 
 @contextmanager
 def warm_process(path: Path, home: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """A warm process, ended again; with PREFECT_API_URL unset it starts a Prefect server when it is first asked.
+    """A warm process, ended again; with PREFECT_API_URL unset it starts a Prefect server for the first flow.
 
     Yields the environment with which stages find both.
 
@@ -54,7 +56,8 @@ def warm_process(path: Path, home: Path, environment: Mapping[str, str]) -> Iter
     from flows.processes import end_tree
 
     # A page that is gone with this run is not worth a link for each of its stages.
-    url, own = (answers, {}) if (answers := given(environment)) else (free_address(), {"PREFECT_UI_URL": ""})
+    own = {"PREFECT_UI_URL": "", OWN: "1"}
+    url, own = (answers, {}) if (answers := given(environment)) else (free_address(), own)
     found = {**environment, **own, URL: url, VARIABLE: str(path)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -77,10 +80,19 @@ def warm_process(path: Path, home: Path, environment: Mapping[str, str]) -> Iter
         path.unlink(missing_ok=True)
 
 
-def prepare(environment: Mapping[str, str], *modules: str) -> None:
+def is_flow(stage: str, environment: Mapping[str, str]) -> bool:
+    """Whether a stage runs as a flow.
+
+    Not what ``nand add`` and the like run, for which somebody waits, where none but this run would see it: a server
+    takes longer than they do. A trial is none anywhere.
+    """
+    return stage != "trial" and (stage != "normality" or OWN not in environment)
+
+
+def prepare(environment: Mapping[str, str], stage: str, *modules: str) -> None:
     """Have the warm process of this environment import what a stage will need, while this process goes on."""
     with socket.socket(socket.AF_UNIX) as warm, suppress(OSError):
-        _ask(warm, environment, modules=modules)
+        _ask(warm, environment, [stage], modules)
 
 
 def handed_over(arguments: Sequence[str]) -> int | None:
@@ -98,7 +110,7 @@ def handed_over(arguments: Sequence[str]) -> int | None:
 
         before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            _ask(warm, os.environ, arguments=arguments)
+            _ask(warm, os.environ, arguments)
             asked = True
             for number in early:
                 hand_on(number, None)
@@ -119,11 +131,11 @@ def handed_over(arguments: Sequence[str]) -> int | None:
 
 
 def _ask(
-    warm: socket.socket, environment: Mapping[str, str], *, arguments: Sequence[str] = (), modules: Sequence[str] = ()
+    warm: socket.socket, environment: Mapping[str, str], arguments: Sequence[str], modules: Sequence[str] | None = None
 ) -> None:
-    """OSError where there is none."""
+    """To run a stage, or to import ``modules`` beside it; OSError where there is none."""
     warm.connect(environment.get(VARIABLE, ""))
-    said = {"arguments": list(arguments), "modules": list(modules), "from": _surroundings(environment)}
+    said = {"arguments": list(arguments), "modules": modules, "from": _surroundings(environment)}
     request = json.dumps(said).encode()
     socket.send_fds(warm, [len(request).to_bytes(4)], [0, 1, 2])
     warm.sendall(request)
@@ -135,7 +147,7 @@ def serve(parent: str, number: str, home: str) -> list[str]:
     Args:
         parent: this process ends with it.
         number: the listening socket's.
-        home: of the Prefect server, which starts at the first request; "" where there is one.
+        home: of the Prefect server, which starts with the first flow; "" where there is one.
 
     Returns:
         The arguments of a stage, in its own process alone.
@@ -147,20 +159,21 @@ def serve(parent: str, number: str, home: str) -> list[str]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the stage by way of who asked for it
     listener, asked = socket.socket(fileno=int(number)), False
     servers: list[subprocess.Popen[bytes]] = []  # none is waited for
-    found, loaded, needed, own = _surroundings(os.environ), _sources(), list(PREFECT), os.getpid()
+    found, loaded, late_ones, own = _surroundings(os.environ), _sources(), list[str](), os.getpid()
+
     while True:
         client, _ = listener.accept()
         request, files = _received(client)
-        arguments = request["arguments"]
-        if not asked:
-            asked = True
-            servers += [start_server(Path(home), os.environ)] if home else []
-            if arguments:
-                print(f"Prefect: {os.environ['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
+        arguments, runs = request["arguments"], request["modules"] is None
+        if flow := is_flow(arguments[0], os.environ):
+            servers += [start_server(Path(home), os.environ)] if home and not servers else []
+        if flow and runs and not asked:
+            print(f"Prefect: {os.environ['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
+        asked = True
         if same := request["from"] == found:
-            stage = [f"flows.{name}" for name in arguments[:1]]
-            loaded = _load((*needed, *stage, *request["modules"]), loaded)
-        if not arguments or not same or _sources() != loaded:
+            modules = (*(PREFECT if flow else ()), f"flows.{arguments[0]}", *late_ones, *(request["modules"] or ()))
+            loaded = _load(modules, loaded)
+        if not runs or not same or _sources() != loaded:
             _answer(client, _COLD, files)
             continue
         late, told = os.pipe()
@@ -174,7 +187,7 @@ def serve(parent: str, number: str, home: str) -> list[str]:
         _answer(client, str(_waited(child)).encode(), files)
         os.set_blocking(late, False)
         with os.fdopen(late, "rb", buffering=0) as file:
-            needed += [LATE] * (file.read() == b"1")
+            late_ones += [LATE] * (file.read() == b"1")
 
 
 def _tell(told: int) -> None:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from PIL import Image
-from prefect.logging import get_logger
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -142,6 +141,8 @@ class _Told:
     def __call__(self, step: int, loss: float) -> None:
         if time.monotonic() - self._last > OFTEN:
             self._last = time.monotonic()
+            from prefect.logging import get_logger
+
             get_logger(__name__).info("%s: step %d of %d", self._what, step, self._steps)
 
 

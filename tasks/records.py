@@ -30,4 +30,4 @@ class StoreRecords(WritableFileSystem):
         return ResultRecord(metadata=metadata, result=record.model_dump()).serialize()
 
     def write_path(self, path: str, content: bytes, **_: Any) -> None:  # type: ignore[override]  # as above
-        """Nothing: the item has noted its record already (``tasks.cache.item``)."""
+        """Nothing: the item has noted its record already (``tasks.cache.Item``)."""

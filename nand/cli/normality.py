@@ -143,8 +143,7 @@ def _addition(
 
 
 def _agree(change: Change, effect: Effect) -> bool:
-    """Show what would be lost and ask; without a terminal nobody is there to answer."""
-    _show(change, effect)
+    """Ask whether what is lost is meant; without a terminal nobody is there to answer."""
     text = change.normality.text
     if not sys.stdin.isatty():
         print(
@@ -298,16 +297,20 @@ def _change(
     from nand.project.change import apply
 
     with _carried_out():
-        apply(class_name, plan, _told, agree)
-
-
-def _told(change: Change, effect: Effect) -> None:
+        change = apply(class_name, plan, _seen, agree)
     verb = "is normal now" if change.added else "is no longer normal"
     counts = _counts(change.normality) if change.added else ""
     print(f"{change.normality.class_name}: {change.normality.text!r} {verb}{f' ({counts})' if counts else ''}")
+    print("every image: results/normalities.parquet    report: results/report/normalities.html", flush=True)
+
+
+def _seen(change: Change, effect: Effect) -> None:
+    one = change.normality
+    if change.added:
+        print(f"{one.class_name}: if {one.text!r} is normal:")
     if change.tests:
         print(f"left out of what is counted, as examples of it: {change.tests} of the test images")
     _show(change, effect)
-    if change.added and change.normality.group and not counts:  # its own figures are those of the text alone
-        _show_auroc(change.normality)
-    print("every image: results/normalities.parquet    report: results/report/normalities.html", flush=True)
+    if change.added and one.group and not _counts(one):  # its own figures are those of the text alone
+        _show_auroc(one)
+    sys.stdout.flush()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import pandas as pd
 
@@ -15,10 +15,9 @@ from nand_core.artifacts.remote import open_store
 from nand_core.artifacts.store import Record, Store
 from nand_core.config import Params, check_names
 from nand_core.errors import NandError
-from tasks.cache import Item, Spec, key_of, record_of
+from tasks.cache import Item, Spec
 from tasks.work import Work
 
-Key = TypeVar("Key", bound=Hashable)
 KNOWN = 4096
 """Records that are remembered at most: each was looked at, byte by byte, when it was asked for first."""
 
@@ -29,11 +28,12 @@ class Direct(Run):
 
     Attributes:
         table: the manifest.
-        known: the records of items by their keys.
+        known: the records of items by their keys; ``guard`` is held while that changes.
     """
 
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     known: dict[str, Record] = field(default_factory=dict)
+    guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def of(cls, params: Params) -> Direct:
@@ -51,26 +51,24 @@ class Direct(Run):
         with holding(store):
             hold = store.hold()
         hold.close()
-        return cls("page", params, Work(params, Path(params.dataset.root), store), hold, table=table)
+        return cls("page", params, Work(params, Path(params.dataset.root), store), hold, shown=False, table=table)
 
     @property
     def manifest(self) -> pd.DataFrame:
         """As it was when this was made."""
         return self.table
 
-    def items(self, made: Item, specs: Mapping[Key, Spec], stage: str | None = None) -> dict[Key, Record]:
-        """An item for each spec, in their order."""
-        return {key: self._item(made, spec) for key, spec in specs.items()}
-
-    def _item(self, made: Item, spec: Spec) -> Record:
-        key = key_of(made, spec)
-        found = self.known.get(key)
+    def record(self, made: Item, spec: Spec) -> tuple[Record, bool]:
+        """What an item gives, and whether it was there."""
+        key = made.key(spec)
+        found, cached = self.known.get(key), True
         if found is None or not self.work.store.path(found).exists():
-            found = record_of(made, spec, self.work)
-            while len(self.known) >= KNOWN:
-                self.known.pop(next(iter(self.known)), None)
-            self.known[key] = found
-        return found
+            found, cached = super().record(made, spec)
+            with self.guard:
+                while len(self.known) >= KNOWN:
+                    self.known.pop(next(iter(self.known)))
+                self.known[key] = found
+        return found, cached
 
 
 @contextmanager

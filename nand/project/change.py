@@ -97,10 +97,7 @@ def look(class_name: str, plan: Callable[[Params, Groups], Change]) -> tuple[Cha
             params_file.write(settings, change.edit(params_file.read(PARAMS)))
             for target, source in change.files.items():
                 copy_checked(source, examples / target.relative_to(EXAMPLES))
-            names = class_name, change.normality.name
-            if _flow(environment, "trial", *names, str(settings), str(examples)):
-                raise Stopped(1, AS_IT_WAS)
-            return change, Effect(_rows(EFFECT, class_name), _rows(TRIAL / "effect.parquet", class_name))
+            return change, _tried(environment, change, settings, examples, "page")
     except (KeyboardInterrupt, SystemExit) as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
         raise Stopped(status, AS_IT_WAS) from error
@@ -112,7 +109,7 @@ def apply(
     show: Callable[[Change, Effect], None],
     agree: Callable[[Change, Effect], bool] | None = None,
     tell: Callable[[Step], None] = lambda step: None,
-) -> None:
+) -> Change:
     """Carry out the change that ``plan`` makes of the settings and the data set's groups.
 
     The results are computed from a copy of params.yaml; a run that fails or is stopped leaves the file as it was.
@@ -120,9 +117,14 @@ def apply(
     Args:
         class_name: a class of the data set.
         plan: makes the change.
-        show: told the change and its effect once it holds; DVC takes it in afterwards, which takes seconds.
+        show: told the change and its effect as soon as they are known: of an addition before anything is written.
         agree: asked when an added normality would cost more alarms than ``evaluation.lost_alarms``; None: nobody is.
         tell: told each step as it begins.
+
+    Returns
+    -------
+    Change
+        What holds now.
 
     Raises
     ------
@@ -141,14 +143,12 @@ def apply(
             params_file.write(settings, change.edit(text))
             tell("computing")
             with placed(change.files):
-                command = ("normality", class_name, change.normality.name if change.added else "", str(settings))
-                status = _flow(environment, *command, "1" if agree is None else str(change.limit))
-                if status == STATUS and agree is not None:
-                    if not agree(change, Effect(before, _rows(TRIAL / "effect.parquet", class_name))):
+                if change.added:
+                    effect = _tried(environment, change, settings, EXAMPLES)
+                    show(change, effect)
+                    if agree is not None and _costs(effect, change.limit) and not agree(change, effect):
                         raise Stopped(STATUS, AS_IT_WAS)
-                    status = _flow(environment, *command, "1")
-                if status:
-                    raise Stopped(1, AS_IT_WAS)
+                _stage(environment, "normality", class_name, str(settings))
                 after = _rows(EFFECT, class_name)
                 entry = account(change.normality, before, after, added=change.added, undoes=change.undoes)
                 untouched = params_file.read(PARAMS) == text
@@ -156,13 +156,15 @@ def apply(
                 with logged(entry, edited):
                     left = CHANGED
                     params_file.write(PARAMS, edited)
-            show(change, Effect(before, after))
+            if not change.added:
+                show(change, Effect(before, after))
             tell("recording")
             if untouched:
                 _dvc(environment, "commit", "--force", "--quiet", "dvc.yaml")
             else:
                 print("params.yaml was edited meanwhile: 'nand repro' does the rest", file=sys.stderr)
             complete_record(run, declared_stages())
+            return change
     except (KeyboardInterrupt, SystemExit) as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 1)
         raise Stopped(status, left) from error
@@ -185,6 +187,20 @@ def _prepare(
     return text, change
 
 
+def _tried(environment: Mapping[str, str], change: Change, settings: Path, examples: Path, *page: str) -> Effect:
+    """What the change would do."""
+    one = change.normality
+    _stage(environment, "trial", one.class_name, one.name, str(settings), str(examples), *page)
+    return Effect(_rows(EFFECT, one.class_name), _rows(TRIAL / "effect.parquet", one.class_name))
+
+
+def _costs(effect: Effect, limit: float) -> bool:
+    """Whether by some detector a larger share than ``limit`` of the other anomalies loses its alarm."""
+    from nand_core.effect import changes, comparable, too_many_lost
+
+    return bool(too_many_lost(changes(*comparable(effect.before, effect.after)), limit))
+
+
 def _looked_at(
     class_name: str, plan: Callable[[Params, Groups], Change], environment: Mapping[str, str]
 ) -> tuple[Change | None, bool]:
@@ -194,8 +210,9 @@ def _looked_at(
     change = _checked(class_name, plan)
     if change:
         print(f"{class_name}: computing what {change.normality.text!r} changes", flush=True)
-        encodes = change.added and change.normality.apart
-        prepare(environment, "flows.normality", *[LATE] * encodes)  # takes longer than all that dvc looks at
+        stage = "trial" if change.added else "normality"
+        late = [LATE] * (change.added and change.normality.apart)
+        prepare(environment, stage, *late)  # takes longer than all that is looked at below
     inputs()
     with supervised(dvc("status", "--json", "dvc.yaml"), environment, text=True, **pipes) as asked:
         answer, said = asked.communicate()
@@ -224,8 +241,9 @@ def _checked(class_name: str, plan: Callable[[Params, Groups], Change]) -> Chang
     return change
 
 
-def _flow(environment: Mapping[str, str], *arguments: str) -> int:
-    return run_tree([sys.executable, "-m", "flows", *arguments], environment)
+def _stage(environment: Mapping[str, str], *arguments: str) -> None:
+    if run_tree([sys.executable, "-m", "flows", *arguments], environment):
+        raise Stopped(1, AS_IT_WAS)
 
 
 def _dvc(environment: Mapping[str, str], *arguments: str) -> None:

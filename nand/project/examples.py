@@ -79,6 +79,8 @@ def check(params: Params, class_name: str, given: Examples) -> Checked:
     count, most = len(given.like) + len(given.unlike), params.suppression.examples.images
     if count > most:
         raise NandError(f"{count} examples, but suppression.examples.images allows {most}; leave some out or raise it")
+    if not count:
+        return Checked()
     known = _Known(class_name, Path(params.dataset.root), _manifest(), given.from_test, params.dataset.bits)
     found, seen = Checked(), dict[str, Path]()
     found.like = tuple(_example(one, known, found, seen) for one in given.like)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from flows.checkout import mend, one_run
+from flows.processes import at_work
 
 HOLDER = """
 import sys, time
@@ -98,7 +99,7 @@ def test_what_a_killed_run_left_at_work_is_ended(tmp_path: Path, monkeypatch, ca
     with stage(here, NAND_RUN_ID="a") as orphan, stage(elsewhere, NAND_RUN_ID="a") as other, stage(here) as own:
         monkeypatch.chdir(here)
         with one_run(Path(".nand")):
-            alive = [psutil.pid_exists(one.pid) for one in (orphan, other, own)]
+            alive = [at_work(psutil.Process(one.pid)) for one in (orphan, other, own)]
         for one in (orphan, other, own):
             one.kill()
     assert alive == [False, True, True]

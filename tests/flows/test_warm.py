@@ -97,7 +97,7 @@ def test_what_is_not_as_it_was_runs_in_a_process_of_its_own(folder, environment)
     process, stage = asked(environment)
     process.communicate("")
     assert stage != process.pid
-    (folder / "flows/consent.py").touch()
+    (folder / "flows/record.py").touch()
     process, stage = asked(environment)
     process.communicate("")
     assert stage == process.pid

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from nand_core.artifacts.store import Record, Store, sha256_file
+from nand_core.artifacts.store import Store, sha256_file
 from nand_core.asked import Asked, answer
 from nand_core.config import Params
 from nand_core.errors import NandError
@@ -58,14 +58,14 @@ def picture(work: Work, size: int) -> PicturesSpec:
 
 @pytest.fixture(scope="module")
 def heads(work) -> Path:
-    painted = tuple(Record.model_validate(drawn_patches.fn(picture(work, size), work)) for size in (64, 4000))
-    scenes = (Record.model_validate(drawn_patches.fn(picture(work, 0), work)),)
+    painted = tuple(drawn_patches(picture(work, size), work) for size in (64, 4000))
+    scenes = (drawn_patches(picture(work, 0), work),)
     members = [
         HeadsSpec(class_name="metal_nut", pictures=one, steps=30, seed=0, encoder=encoder_key(work.params.encoder))
         for one in ((*painted, *scenes), painted)
     ]
-    learned = tuple(Record.model_validate(learned_heads.fn(spec, work)) for spec in members)
-    return work.store.path(Record.model_validate(adapted_heads.fn(CommitteeSpec(members=learned), work)))
+    learned = tuple(learned_heads(spec, work) for spec in members)
+    return work.store.path(adapted_heads(CommitteeSpec(members=learned), work))
 
 
 def test_without_them_the_encoder_cannot_be_asked(work):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 import subprocess
 import sys
@@ -24,14 +25,16 @@ from nand_core.protocol import EvaluationSettings
 from nand_core.settings import ExampleSettings, Rule
 from nand_core.vlm.settings import EncoderSettings, TileSettings
 from tasks import code
-from tasks.cache import ContentKey, Spec, item_key
+from tasks.cache import Spec, item, item_key
 from tasks.code import code_digest
 from tasks.evaluate import EvaluateSpec
 from tasks.examples import GoodSpec
 from tasks.image_features import EncodeSpec, Shard, ShardBatch
+from tasks.prefect_tasks import ContentKey
 from tasks.prompts import PromptSpec
 from tasks.records import StoreRecords
 from tasks.scores import BaseScoreSpec, ScoreSpec
+from tasks.suppression import suppression
 
 
 def record(digit: str) -> Record:
@@ -210,7 +213,13 @@ class Plain(Spec):
     value: int
 
 
-KEY = item_key("tasks.cache", "plain", Plain(value=1))
+@item
+def plain(spec, work):
+    """As many bytes as its spec says."""
+    return work.store.put(bytes(spec.value), "npz")
+
+
+KEY = plain.key(Plain(value=1))
 
 
 @pytest.fixture
@@ -222,13 +231,26 @@ def store(tmp_path) -> Store:
 
 
 def test_the_policy_gives_the_key_and_drops_what_is_broken(store):
-    policy = ContentKey(module="tasks.cache", name="plain")
+    policy = ContentKey(made=plain)
     inputs = {"spec": Plain(value=1), "work": SimpleNamespace(store=store)}
     assert policy.compute_key(None, inputs, {}) == KEY
     record = Record.model_validate_json((store.records / KEY).read_bytes())
     store.path(record).write_bytes(b"some bytez")
     assert policy.compute_key(None, inputs, {}) == KEY and not (store.records / KEY).exists()
     assert policy.compute_key(None, inputs, {}) == KEY
+
+
+def test_outside_of_a_flow_an_item_is_computed_once(tmp_path):
+    work = SimpleNamespace(store=Store(root=tmp_path))
+    made, cached = plain.record(Plain(value=3), work)
+    assert not cached and work.store.path(made).read_bytes() == bytes(3)
+    assert plain.record(Plain(value=3), work) == (made, True)
+    work.store.path(made).write_bytes(b"abc")
+    assert plain.record(Plain(value=3), work) == (made, False)
+
+
+def test_an_item_is_sent_to_another_process_by_its_name():
+    assert pickle.loads(pickle.dumps(suppression)) is suppression  # noqa: S301 - our own
 
 
 def test_prefect_reads_the_plain_record(store):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nand_core.artifacts.store import Record, Store, sha256_file
+from nand_core.artifacts.store import Store, sha256_file
 from nand_core.config import Params
 from nand_core.tiles import Grid
 from nand_core.vlm.encoder import load_vlm
@@ -28,7 +28,7 @@ def test_both_towers_of_a_pair_come_back(tiles, tmp_path):
     work = Work(Params.model_validate(params), tmp_path, Store(root=tmp_path / "store"))
     content = (sha256_file(tmp_path / "one.png"),)
     spec = EncodeSpec(images=content, paths=("one.png",), encoder=encoder_key(PAIR), tiles=tiles)
-    record = Record.model_validate(image_features.fn(spec, work))
+    record = image_features(spec, work)
     found = read_features(work.store.path(record), None if tiles is None else 0)
     pair, parts = load_vlm(PAIR), [picture] if tiles is None else next(Grid.of(picture.size, tiles).crops(picture))
     wanted = pair.encode_images(torch.stack([pair.preprocess(one) for one in parts]))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nand_core.artifacts.maps import write_maps
-from nand_core.artifacts.store import Record, Store, sha256_file
+from nand_core.artifacts.store import Store, sha256_file
 from nand_core.decision import Claimed
 from nand_core.errors import NandError
 from nand_core.normality import suppress
@@ -92,7 +92,7 @@ def test_the_items_key_and_bytes_know_no_order(tmp_path):
             claims=tuple(Claimed(suppression=sha256_file(path)) for path in paths), files=files_of(base, *paths),
             rule=Rule(level=0.5), settings=EvaluationSettings(),
         )  # fmt: skip
-        return spec.key(), normalities.fn(spec, work)["sha256"]
+        return spec.key(), normalities(spec, work).sha256
 
     assert made([0, 1, 2]) == made([2, 0, 1])
     assert made([0, 1]) != made([0, 2])
@@ -108,7 +108,7 @@ def test_texts_are_scored_together_as_each_is_alone(tmp_path):
     others = {name: tuple(sorted({a, b} - {name})) for name in texts.values()}
     claims = {text: Claimed(suppression=name, rivals=others[name]) for text, name in texts.items()}
     spec = ScoreSpec(ids=tuple(IDS), base=zero, claims=claims, files=files, rule=rule)
-    before, *after = np.load(work.store.path(Record(**scores.fn(spec, work))))
+    before, *after = np.load(work.store.path(scores(spec, work)))
     for text, together in zip(texts, after, strict=True):
         alone = map_scores(zero, files, [[claims[text]]], IDS, rule)
         assert alone.tobytes() == np.stack([before, together]).tobytes()

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from nand_core.artifacts.maps import MapFile, write_maps
-from nand_core.artifacts.store import Record, Store, sha256_file
+from nand_core.artifacts.store import Store, sha256_file
 from nand_core.artifacts.verified import verified
 from nand_core.datasets.manifest import digest_files, read_files
 from nand_core.datasets.scan import scan
@@ -143,7 +143,7 @@ def test_an_item_is_not_made_of_a_file_that_was_replaced(work, tmp_path, task, s
     before = set(tmp_path.rglob("store/objects/*/*"))
     replaced(tmp_path / name)
     with pytest.raises(NandError) as refused:
-        task.fn(made, work)
+        task(made, work)
     assert str(refused.value) == CHANGED.format(tmp_path / name)
     assert set(tmp_path.rglob("store/objects/*/*")) == before and not list(tmp_path.rglob("store/records/*"))
 
@@ -154,7 +154,7 @@ def test_swaps_at_any_moment_give_no_wrong_object(work, seed, monkeypatch):
     chance = random.Random(seed)  # noqa: S311 - a seeded draw
     folder = work.root.parent
     made = pictures(work)
-    wanted = Record.model_validate(strips.fn(made, work)).sha256
+    wanted = strips(made, work).sha256
     names = [folder / "base.npz", folder / "other.npz", *(work.root / name for name in IDS)]
     good = {path: path.read_bytes() for path in names}
     swapped = {path: path.with_name(f"swapped{path.suffix}") for path in names}
@@ -176,7 +176,7 @@ def test_swaps_at_any_moment_give_no_wrong_object(work, seed, monkeypatch):
         for path in names:
             path.write_bytes(good[path])
         with suppress(NandError):
-            assert strips.fn(made, work)["sha256"] == wanted
+            assert strips(made, work).sha256 == wanted
             swaps["survived"] += 1
     assert swaps["in all"] > 30 and 0 < swaps["survived"] < 30
 
@@ -249,14 +249,14 @@ def test_the_weights_of_a_backbone(tmp_path):
 def test_the_encoder_that_an_item_names_is_the_one_that_it_gets(work, tmp_path):
     """A process that lives on, such as the page's, has loaded the encoder before its weights were replaced."""
     spec = encoding(work)
-    before = image_features.fn(spec, work)
+    before = image_features(spec, work)
     weights = torch.load(tmp_path / "clip_tiny.pt", weights_only=True)
     torch.save({name: value * 1.5 if value.is_floating_point() else value for name, value in weights.items()},
                tmp_path / "clip_tiny.pt")  # fmt: skip
-    after = image_features.fn(encoding(work), work)
+    after = image_features(encoding(work), work)
     assert after != before and len(work.loaded) == 1
     with pytest.raises(NandError, match="has changed since"):
-        image_features.fn(spec, work)
+        image_features(spec, work)
 
 
 def test_a_plugins_files(work, tmp_path, monkeypatch):
@@ -271,10 +271,10 @@ def test_a_plugins_files(work, tmp_path, monkeypatch):
     spec = DetectorSpec(detector="mine", class_name="carpet", settings={}, shards=(),
                         files={"checkpoint": sha256_file(path)})  # fmt: skip
     with pytest.raises(NandError, match="mine: files that it reads have changed"):
-        fit_detector.fn(spec, work)
+        fit_detector(spec, work)
     assert not list(tmp_path.rglob("store/objects/*/*"))
     made.fit = lambda good: None
-    fit_detector.fn(spec.model_copy(update={"files": {"checkpoint": sha256_file(path)}}), work)
+    fit_detector(spec.model_copy(update={"files": {"checkpoint": sha256_file(path)}}), work)
 
 
 def test_masks_and_prompt_sets(work, tmp_path):
