@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 from benchmarks.noop import floor
@@ -16,6 +17,7 @@ from benchmarks.scratch import ROOT, offline_environment
 from flows.local_server import local_server
 
 EXECUTED, CACHED = 0, 1
+ROUNDS = 3
 
 
 def pairs(size: Size) -> Iterator[Pair]:
@@ -23,26 +25,22 @@ def pairs(size: Size) -> Iterator[Pair]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with local_server(home / "server", offline_environment()) as url:
-            figures = cache(lambda side, count: _figures(home, url, side, count))
+            taken = cache(lambda side, count, turn: _figures(home / f"{side}{count}-{turn}", url, side, count))
+
+            def series(side: str, count: int, number: int) -> Callable[[], float]:
+                """Executed or cached, of one run after the other."""
+                turns = cycle(range(ROUNDS))
+                return lambda: taken(side, count, next(turns))[number]
+
             counts = (5, 10) if size.quick else (50, 400, 2000)
             for count in counts:
                 for number, how in ((EXECUTED, "executed"), (CACHED, "cached")):
-                    yield _pair(
-                        f"{count} items, {how}",
-                        "Prefect's bare tasks",
-                        lambda count=count, number=number: figures("ours", count)[number],
-                        lambda count=count, number=number: figures("prefect", count)[number],
-                        None,
-                    )
+                    sides = series("ours", count, number), series("prefect", count, number)
+                    yield _pair(f"{count} items, {how}", "Prefect's bare tasks", *sides, None)
             few, many = counts[-2:]
             for number, how in ((EXECUTED, "executed"), (CACHED, "cached")):
-                yield _pair(
-                    f"{many} items, {how}",
-                    f"ours of {few}",
-                    lambda number=number: figures("ours", many)[number],
-                    lambda number=number: figures("ours", few)[number],
-                    1.15,
-                )
+                sides = series("ours", many, number), series("ours", few, number)
+                yield _pair(f"{many} items, {how}", f"ours of {few}", *sides, 1.15)
         stages = counts[0]
         project = home / "dvc"
         project.mkdir()
@@ -50,20 +48,21 @@ def pairs(size: Size) -> Iterator[Pair]:
         yield _pair(
             f"{stages} items, cached",
             f"dvc repro of {stages} stages of nothing, cached",
-            lambda: figures("ours", stages)[CACHED],
+            series("ours", stages, CACHED),
             lambda: 1000 * command_seconds([sys.executable, "-m", "dvc", "repro"], project) / stages,
             None,
         )
 
 
 def _pair(name, against, ours, theirs, aim) -> Pair:
-    # A run each: seconds, and what is measured is what it says itself.
-    return Pair(name, against, ours, theirs, lambda *_: "counted", aim, lambda run: run(), "ms an item", rounds=1)
+    # What is measured is what each run says itself.
+    return Pair(
+        name, against, ours, theirs, lambda *_: "counted", aim, lambda run: run(), "ms an item", rounds=ROUNDS
+    )
 
 
-def _figures(home: Path, url: str, side: str, count: int) -> tuple[float, ...]:
+def _figures(folder: Path, url: str, side: str, count: int) -> tuple[float, ...]:
     """Milliseconds an item of a process of its own, in an empty folder."""
-    folder = home / f"{side}{count}"
     folder.mkdir()
     environment = offline_environment() | {
         "PYTHONPATH": str(ROOT),

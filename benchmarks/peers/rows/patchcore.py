@@ -100,7 +100,7 @@ def pairs(size: Size) -> Iterator[Pair]:
             aim=aim,
             figure=lambda run: run()[0],
             unit="MiB",
-            rounds=2,
+            rounds=5,
         )
 
 
