@@ -65,9 +65,13 @@ class Item:
 
     def record(self, spec: Spec, work: Any) -> tuple[Record, bool]:
         """What the item gives, and whether the cache had it; else it is computed here and now."""
-        if found := work.store.lookup(self.key(spec)):
+        key = self.key(spec)
+        if found := work.store.lookup(key):
             return cast(Record, found), True
-        return self(spec, work), False
+        with work.store.locked(key):  # which Prefect's tasks of other processes take as well (tasks.locks)
+            if found := work.store.lookup(key):
+                return cast(Record, found), True
+            return self(spec, work), False
 
 
 def _named(module: str, name: str) -> Item:

@@ -57,7 +57,13 @@ class Code:
 @lru_cache
 def code_digest(module: str) -> str:
     """The digest of a module's :class:`Code`."""
-    return code_of(module).digest
+    return code_of(module, own_sources()).digest
+
+
+@lru_cache
+def own_sources() -> Sources:
+    """Those of this process's keys: what several tasks import is read once."""
+    return Sources()
 
 
 class Sources:

@@ -109,6 +109,18 @@ class Store(Settings):
         """Folder of the lock files."""
         return self.root / "locks"
 
+    @contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Alone with the item of ``key`` among all processes and threads; the kernel lets go when a process ends."""
+        with refusals(self.locks):
+            make_folder(self.locks)
+            handle = os.open(self.locks / key, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
     def path(self, record: Record) -> Path:
         """Where the bytes of ``record`` lie."""
         return self.root / "objects" / record.sha256[:2] / f"{record.sha256}.{record.ext}"

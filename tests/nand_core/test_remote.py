@@ -273,6 +273,7 @@ def test_no_key_depends_on_where_the_store_is(monkeypatch):
     seen: list[str] = []
     find = code._source
     monkeypatch.setattr(code, "_source", lambda name: seen.append(name) or find(name))
+    code.own_sources.cache_clear()
     code.code_digest.cache_clear()
     code.code_digest("tasks.suppression")
     assert "nand_core.artifacts.store" in seen and "nand_core.artifacts.remote" not in seen

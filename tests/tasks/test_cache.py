@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,7 @@ from tasks.code import code_digest
 from tasks.evaluate import EvaluateSpec
 from tasks.examples import GoodSpec
 from tasks.image_features import EncodeSpec, Shard, ShardBatch
+from tasks.locks import FlockManager
 from tasks.prefect_tasks import ContentKey
 from tasks.prompts import PromptSpec
 from tasks.records import StoreRecords
@@ -101,6 +103,11 @@ def test_the_task_and_its_module_matter():
     assert len(keys) == 3
 
 
+def forget() -> None:
+    code.own_sources.cache_clear()
+    code.code_digest.cache_clear()
+
+
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
     """A project of four modules in place of the real one; a module's name -> its file."""
@@ -114,9 +121,9 @@ def sources(tmp_path, monkeypatch):
     for name, path in paths.items():
         path.write_text(texts[name])
     monkeypatch.setattr(code, "_source", paths.get)
-    code.code_digest.cache_clear()
+    forget()
     yield paths
-    code.code_digest.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ def sources(tmp_path, monkeypatch):
 def test_the_code_of_every_imported_module_matters(sources, edited, matters):
     before = code_digest("tasks.mine")
     sources[edited].write_text(sources[edited].read_text() + "# edited\n")
-    code.code_digest.cache_clear()
+    forget()
     assert (code_digest("tasks.mine") != before) == matters
 
 
@@ -142,9 +149,9 @@ def test_the_formulas_of_a_real_task_are_in_its_code(monkeypatch):
     seen: list[str] = []
     find = code._source
     monkeypatch.setattr(code, "_source", lambda name: seen.append(name) or find(name))
-    code.code_digest.cache_clear()
+    forget()
     code_digest("tasks.suppression")
-    code.code_digest.cache_clear()
+    forget()
     assert {"tasks.suppression", "nand_core.normality", "nand_core.artifacts.maps", "tasks.cache"} <= set(seen)
 
 
@@ -181,7 +188,7 @@ def test_what_is_imported_for_type_checkers_alone_is_no_part_of_the_code(sources
 def test_the_version_of_a_library_matters(sources, monkeypatch):
     before = code_digest("tasks.mine")
     monkeypatch.setattr(code, "version", lambda package: "99")
-    code.code_digest.cache_clear()
+    forget()
     assert code_digest("tasks.mine") != before
     assert code.code_of("nand_core.unrelated").libraries == {}
 
@@ -197,7 +204,7 @@ def test_modules_are_parsed_one_at_a_time(monkeypatch):
         return parse(source)
 
     monkeypatch.setattr(ast, "parse", slow)
-    code.code_digest.cache_clear()
+    forget()
     with ThreadPoolExecutor(4) as pool:
         found = set(pool.map(code_digest, ["tasks.dataset", "tasks.prompts"] * 4))
     assert len(found) == 2 and max(most) == 1
@@ -247,6 +254,35 @@ def test_outside_of_a_flow_an_item_is_computed_once(tmp_path):
     assert plain.record(Plain(value=3), work) == (made, True)
     work.store.path(made).write_bytes(b"abc")
     assert plain.record(Plain(value=3), work) == (made, False)
+
+
+def test_outside_of_a_flow_whoever_comes_second_waits_for_the_item(tmp_path):
+    store, begun = Store(root=tmp_path), threading.Event()
+
+    @item
+    def slow(spec, work):
+        assert not begun.is_set()
+        begun.set()
+        time.sleep(0.2)
+        return work.store.put(b"once", "npz")
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: slow.record(Plain(value=1), SimpleNamespace(store=store)), range(4)))
+    assert sorted(cached for _, cached in found) == [False, True, True, True]
+    assert len({record for record, _ in found}) == 1
+
+
+def test_an_item_that_a_flow_computes_is_waited_for(tmp_path):
+    store, flow = Store(root=tmp_path), FlockManager(tmp_path / "locks")
+    assert flow.acquire_lock(KEY, "a flow")
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(plain.record, Plain(value=1), SimpleNamespace(store=store))
+        time.sleep(0.1)
+        assert not found.done()
+        store.note(KEY, store.put(b"the flow's", "npz"))
+        flow.release_lock(KEY, "a flow")
+        record, cached = found.result()
+    assert cached and store.path(record).read_bytes() == b"the flow's"
 
 
 def test_an_item_is_sent_to_another_process_by_its_name():
