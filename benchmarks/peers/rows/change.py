@@ -104,10 +104,11 @@ def changed(vlm: VLM, encoder: str, count: int, fitted: int) -> Iterator[Pair]:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=0)
         return "scores to 1e-4"
 
-    def pair(what: str, against: str, ours: Callable[[], Tensor], theirs: Callable[[], Tensor], check) -> Pair:
-        return Pair(f"{what}, {count} cached images, {encoder}", against, ours, theirs, check, aim=0.02, rounds=1)
+    def pair(what: str, against: str, ours: Callable[[], Tensor], theirs: Callable[[], Tensor], check, rounds) -> Pair:
+        name = f"{what}, {count} cached images, {encoder}"
+        return Pair(name, against, ours, theirs, check, aim=0.02, rounds=rounds)
 
     anew = f"PatchCore fitted anew on {fitted} good images"
-    yield pair("a new text", "a run of everything", cached.text, run, same)
-    yield pair("a new text", anew, cached.text, lambda: cached.fitted(shown), lower)
-    yield pair("a new example", anew, lambda: cached.example(picture), lambda: cached.fitted(shown), lower)
+    yield pair("a new text", "a run of everything", cached.text, run, same, 1)
+    yield pair("a new text", anew, cached.text, lambda: cached.fitted(shown), lower, 3)
+    yield pair("a new example", anew, lambda: cached.example(picture), lambda: cached.fitted(shown), lower, 3)
