@@ -13,8 +13,8 @@ from flows.text_features import text_features
 def normality(class_name: str, params: str = "params.yaml") -> None:
     """Bring one class's prompts, text features, suppression maps and effects up to ``params``.
 
-    No image is encoded that was before, and no base map drawn. The stages run as parts of this flow, as one of its own
-    would take each a while.
+    No image is encoded that was before, and no base map drawn. The stages run as parts of this one: as a flow of its
+    own each would take a while.
 
     Args:
         class_name: a class of the data set.

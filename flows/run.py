@@ -101,9 +101,7 @@ class Run:
         records = {}
         for item, record, cached in computed:
             records[item] = record
-            counts.items += 1
-            counts.cached += cached
-            counts.executed += not cached
+            counts.count(cached)
         counts.seconds += time.monotonic() - before
         self.used.update(once)
         return {key: records[item] for key, item in wanted.items()}

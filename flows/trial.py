@@ -64,9 +64,7 @@ def trial(class_name: str, name: str, params: str, examples: str, page: str = ""
         record_stage(STATE, stage, counts)
 
 
-def _show(
-    run: Run, one: Normality, effect: pd.DataFrame, judged: Mapping[tuple[str, str], EffectSpec]
-) -> None:
+def _show(run: Run, one: Normality, effect: pd.DataFrame, judged: Mapping[tuple[str, str], EffectSpec]) -> None:
     now = pd.read_parquet(NORMALITIES)
     rows = against(now[now["class"] == one.class_name], effect)
     images = changed_images(run, rows)

@@ -160,7 +160,6 @@ def serve(parent: str, number: str, home: str) -> list[str]:
     listener, asked = socket.socket(fileno=int(number)), False
     servers: list[subprocess.Popen[bytes]] = []  # none is waited for
     found, loaded, late_ones, own = _surroundings(os.environ), _sources(), list[str](), os.getpid()
-
     while True:
         client, _ = listener.accept()
         request, files = _received(client)
