@@ -1,18 +1,28 @@
-"""Heads for every class, learned from defects drawn on its good training images."""
+"""Heads for every class: learned from defects drawn on its good training images, and centred on what these show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from flows.features import HEADS
+from flows.features import HEADS, class_shards
 from flows.run import Run
 from nand_core.artifacts.store import Record
+from nand_core.prompts.templates import normal_sentences
 from nand_core.vlm.settings import AdaptSettings, TileSettings
-from tasks.adaptation import CommitteeSpec, HeadsSpec, PicturesSpec, adapted_heads, drawn_patches, learned_heads
+from tasks.adaptation import (
+    CentreSpec,
+    CommitteeSpec,
+    HeadsSpec,
+    PicturesSpec,
+    adapted_heads,
+    centred_heads,
+    drawn_patches,
+    learned_heads,
+)
 from tasks.encoder import encoder_key
 
 _PICTURES, _PHOTOGRAPHS = 50, 8
@@ -22,30 +32,50 @@ _SCENES, _PAINTED = 70_000_000, 80_000_000
 
 
 def adaptation(params: str = "params.yaml") -> None:
-    """Write ``artifacts/heads/<class>.safetensors``; nothing where ``encoder.adapt`` is off."""
+    """Write ``artifacts/heads/<class>.safetensors``; nothing where no class has heads of its own."""
     run = Run.start("adaptation", Path(params))
-    settings = run.params.encoder.adapt
-    records = {}
-    if settings is not None:
-        key, tiles = encoder_key(run.params.encoder), run.params.encoder.tiles
-        manifest = run.manifest
-        good = manifest[(manifest["split"] == "train") & (manifest["type"] == "good")]
-        specs: dict[tuple[str, int], PicturesSpec] = _pictures("", None, settings, key)
-        for name in sorted(manifest["class"].unique()):
-            specs |= _pictures(name, good[good["class"] == name], settings, key, run.bits, tiles)
-        patches = run.items(drawn_patches, specs, stage="drawn_patches")
-        names = sorted(manifest["class"].unique())
-        heads = run.items(
-            learned_heads, {one: spec for name in names for one, spec in _heads(name, patches, settings, key)}
-        )
-        committees = {
-            name: CommitteeSpec(members=tuple(record for (owner, _), record in heads.items() if owner == name))
-            for name in names
-        }
-        records = run.items(adapted_heads, committees)
+    settings, names = run.params.encoder, sorted(run.manifest["class"].unique())
+    records = _learned(run, names, settings.adapt) if settings.adapt is not None else {}
+    if settings.centre:
+        records = _centred(run, names, settings.centre, records)
     with run.writing():
         run.work.store.materialise({f"{name}.safetensors": record for name, record in records.items()}, HEADS)
     run.finish()
+
+
+def _learned(run: Run, names: Sequence[str], settings: AdaptSettings) -> dict[str, Record]:
+    """Committees of heads, by class."""
+    key, tiles = encoder_key(run.params.encoder), run.params.encoder.tiles
+    manifest = run.manifest
+    good = manifest[(manifest["split"] == "train") & (manifest["type"] == "good")]
+    specs: dict[tuple[str, int], PicturesSpec] = _pictures("", None, settings, key)
+    for name in names:
+        specs |= _pictures(name, good[good["class"] == name], settings, key, run.bits, tiles)
+    patches = run.items(drawn_patches, specs, stage="drawn_patches")
+    heads = run.items(
+        learned_heads, {one: spec for name in names for one, spec in _heads(name, patches, settings, key)}
+    )
+    committees = {
+        name: CommitteeSpec(members=tuple(record for (owner, _), record in heads.items() if owner == name))
+        for name in names
+    }
+    return run.items(adapted_heads, committees)
+
+
+def _centred(run: Run, names: Sequence[str], share: float, heads: Mapping[str, Record]) -> dict[str, Record]:
+    """What the good training images of each class have in common, beside its heads if it has any."""
+    key, shards = encoder_key(run.params.encoder), class_shards(run, "train", encoded=True)
+    specs = {
+        name: CentreSpec(
+            shards=shards.get(name, ()),
+            normal=tuple(normal_sentences(name)),
+            share=share,
+            encoder=key,
+            heads=heads.get(name),
+        )
+        for name in names
+    }
+    return run.items(centred_heads, specs)
 
 
 def _heads(

@@ -81,13 +81,13 @@ def text_vectors() -> dict[tuple[str, str, str], tuple[float, ...]]:
 
 
 def class_heads(run: Run) -> dict[str, Record]:
-    """Every class's heads as the adaptation stage left them; empty where the encoder is not adapted."""
-    if run.params.encoder.adapt is None:
+    """Every class's heads as the adaptation stage left them; empty where there are none of their own."""
+    if not run.params.encoder.by_class:
         return {}
     heads = {}
     for name in run.manifest["class"].unique():
         path = HEADS / f"{name}.safetensors"
         if not path.is_file():
-            raise NandError(f"{path}: not there, but encoder.adapt is on; run the adaptation stage")
+            raise NandError(f"{path}: not there, but encoder.adapt or encoder.centre is on; run the adaptation stage")
         heads[str(name)] = run.work.store.put(path.read_bytes(), "safetensors")
     return heads

@@ -88,7 +88,7 @@ class _Look:
 
 
 def _stage(params: Params, stage: str, look: _Look) -> Inputs:
-    used = stage not in WITHOUT_ENCODER and (stage != "adaptation" or params.encoder.adapt is not None)
+    used = stage not in WITHOUT_ENCODER and (stage != "adaptation" or params.encoder.by_class)
     return _inputs(stage, encoder_files(params.encoder) if used else {}, look)
 
 

@@ -20,7 +20,7 @@ from nand_core.normalities import Normality, current, known_groups
 from nand_core.report.changes import Changed
 from nand_core.report.inputs import read_json, report_data_files
 from nand_core.report.normalities import PAGE
-from nand_core.settings import EvaluationSettings
+from nand_core.settings import EvaluationSettings, SuppressionSettings
 from nand_core.understanding import spoken
 from nand_core.vlm.settings import SHIPPED, EncoderSettings
 from nand_core.vlm.sources import model_config
@@ -146,7 +146,8 @@ def _report_spec(run: Run) -> ReportSpec:
             f"({(tests['type'] == 'good').sum()} good)",
             "Encoder": encoder_fact(params.encoder),
             "Detectors": ", ".join(params.detectors),
-            "Suppression": f"{params.suppression.combine} over layers, dilation {params.suppression.dilation} px, "
+            "Suppression": f"{params.suppression.combine} over {layers_fact(params.suppression)}, "
+            f"dilation {params.suppression.dilation} px, "
             f"{'' if params.suppression.competing else 'not '}competing, strength {params.evaluation.alpha:g}, "
             f"temperature {params.suppression.temperature:g}, prior {params.suppression.prior:g}, "
             f"{decision_fact(params.evaluation)}",
@@ -166,6 +167,11 @@ def decision_fact(settings: EvaluationSettings) -> str:
     return f"regions judged as a whole ({regions.none:g} to {regions.whole:g}, without rivals {regions.alone:g})"
 
 
+def layers_fact(settings: SuppressionSettings) -> str:
+    """Which of the encoder's layers a text is asked of."""
+    return f"the last {settings.deepest} layers" if settings.deepest else "layers"
+
+
 def encoder_fact(settings: EncoderSettings) -> str:
     """The encoder in words, without loading it."""
     config = model_config(settings)
@@ -174,6 +180,8 @@ def encoder_fact(settings: EncoderSettings) -> str:
     said = f"{settings.model}, {size} px, layers {', '.join(map(str, layers)) if layers else 'at the four quarters'}"
     if settings.adapt is not None:
         said += f", heads of each class's own ({settings.adapt.pictures} drawn pictures, {settings.adapt.steps} steps)"
+    if settings.centre:
+        said += f", {settings.centre:g} of what a class's good patches have in common taken off"
     if settings.tiles is not None:
         said += f", in tiles of {settings.tiles.size} px that overlap by {settings.tiles.overlap}"
     return said

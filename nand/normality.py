@@ -128,6 +128,9 @@ class Normality:
         self.class_name = class_name
         self.bits = bits
         self.encoder = encoder or EncoderSettings()
+        if heads is None and isinstance(self.encoder, EncoderSettings) and self.encoder.by_class:
+            raise NandError("encoder.adapt, encoder.centre: the class's heads are needed; a run of the pipeline leaves"
+                            " heads='artifacts/heads/<class>.safetensors', and from_params finds them")  # fmt: skip
         self.tiles = tiles if isinstance(self.encoder, VLM) else tiles or self.encoder.tiles
         self.suppression = suppression or SuppressionSettings()
         self.prompts = prompts or PromptSettings()
@@ -165,10 +168,11 @@ class Normality:
         if name not in groups:
             raise NandError(f"{path}: unknown class {name!r}{nearest(name, groups)}")
         heads = None
-        if params.encoder.adapt is not None:
+        if params.encoder.by_class:
             heads = path.parent / "artifacts" / "heads" / f"{name}.safetensors"
             if not heads.is_file():
-                raise NandError(f"{heads}: not there, but {path} has encoder.adapt; run the pipeline: nand repro")
+                raise NandError(f"{heads}: not there, but {path} has encoder.adapt or encoder.centre;"
+                                " run the pipeline: nand repro")  # fmt: skip
         good = manifest.loc[(manifest["class"] == name) & (manifest["split"] == "train"), "path"]
         made = cls(
             name,

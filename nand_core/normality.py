@@ -97,7 +97,8 @@ def suppression_map(
     text = torch.stack([f_add, f_nor])
     if settings.competing and others is not None:
         text = torch.cat([text, others])
-    logits = layer_logits(features, linear, text, scale / settings.temperature)
+    asked = slice(-settings.deepest if settings.deepest else None, None)
+    logits = layer_logits(features[asked], linear[asked], text, scale / settings.temperature)
     if settings.prior != 1:
         shift = torch.zeros(len(text), device=text.device)
         shift[1] = math.log(settings.prior)

@@ -48,6 +48,7 @@ class SuppressionSettings(Settings):
         temperature: of the softmax, as a factor on the encoder's own; above 1 for an encoder that is surer than right.
         prior: weight of plain normality against each text. A suppression map matters where the detector sees
             something, and there plain normality is less likely than elsewhere; 1 is the paper's.
+        deepest: how many of the encoder's layers are asked, counted from the last; null: all, as in the paper.
     """
 
     combine: Combine = "mean"
@@ -55,6 +56,7 @@ class SuppressionSettings(Settings):
     competing: bool = True
     temperature: float = Field(1.0, gt=0, le=100)
     prior: float = Field(1.0, gt=0, le=1)
+    deepest: Annotated[int | None, Field(ge=1, le=1000, exclude_if=lambda number: number is None)] = None
 
     @field_validator("dilation")
     @classmethod

@@ -1,4 +1,4 @@
-"""Heads for one class: the patches of drawn pictures, item by item, then the training on all of them."""
+"""Heads for one class: the patches of drawn pictures, item by item, the training on all of them, and the centre."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from nand_core.adaptation.centre import mean_directions, shift
 from nand_core.adaptation.heads import HeadSettings, train_head
 from nand_core.adaptation.patches import Patches, kept_patches, to_tensors
 from nand_core.adaptation.targets import text_targets
@@ -20,11 +21,13 @@ from nand_core.artifacts.store import Record
 from nand_core.drawing.lexicon import lexicon
 from nand_core.drawing.photographs import painted, reduced
 from nand_core.drawing.scenes import Scene, scene
+from nand_core.normality import text_feature
 from nand_core.tiles import Grid
 from nand_core.vlm.heads import stored
 from nand_core.vlm.settings import Tiles, TileSettings
 from tasks.cache import Bits, Spec, item
 from tasks.encoder import shared_encoder
+from tasks.image_features import Shard, Views
 from tasks.images import read_images
 from tasks.work import Work
 
@@ -127,6 +130,33 @@ def adapted_heads(spec: CommitteeSpec, work: Work) -> Record:
     named = [[_below(f"{number}.", member) for member in members] for number in layers]
     with work.store.writing("safetensors") as put:
         save_file(stored(named), put.path)
+    return put.record
+
+
+class CentreSpec(Spec):
+    """A class's good training images, encoded; what plain normality is called; its ``heads`` if it has learned some."""
+
+    shards: tuple[Shard, ...]
+    normal: tuple[str, ...]
+    share: float
+    encoder: dict[str, Any]
+    heads: Record | None = None
+
+
+@item
+def centred_heads(spec: CentreSpec, work: Work) -> Record:
+    """The heads, and the shift of every layer (``nand_core.adaptation.centre``), as safetensors."""
+    vlm = shared_encoder(work, spec.encoder, heads=spec.heads)
+    with _ONE_THREAD:
+        normal = text_feature(vlm.encode_text(spec.normal)).cpu()
+        batches = (batch for shard in spec.shards for batch in Views(shard, work).batches())
+        encodings = ([tokens.to(vlm.device) for tokens in batch.features().asked] for batch in batches)
+        means = mean_directions(encodings, vlm.linear, vlm.embed_dim)
+    found = {f"{number}.shift": shift(mean, normal, spec.share) for number, mean in enumerate(means)}
+    if spec.heads is not None:
+        found |= load_file(work.store.path(spec.heads))
+    with work.store.writing("safetensors") as put:
+        save_file(found, put.path)
     return put.record
 
 

@@ -14,7 +14,7 @@ from tasks.work import Work
 if TYPE_CHECKING:
     from nand_core.vlm.encoder import VLM
 
-_UNKEYED = {"sha256", "batch_size", "pretrained", "linear_layers", "adapt", "tiles"}
+_UNKEYED = {"sha256", "batch_size", "pretrained", "linear_layers", "adapt", "centre", "tiles"}
 """Settings that change no encoding, or enter a key elsewhere: as digests, as heads, with the images."""
 
 

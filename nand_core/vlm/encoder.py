@@ -27,7 +27,7 @@ from nand_core.vlm.build import Model, build_model, load_linear, load_weights
 from nand_core.vlm.convnet import PairedTower, build_convolutional
 from nand_core.vlm.device import pick_device
 from nand_core.vlm.features import ImageFeatures
-from nand_core.vlm.heads import load_heads
+from nand_core.vlm.heads import load_adapted, load_heads
 from nand_core.vlm.pixels import standardised
 from nand_core.vlm.settings import EncoderSettings
 from nand_core.vlm.sources import model_config, weight_files
@@ -71,6 +71,7 @@ class VLM:
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self._linear = linear if linear is None else linear.to(device).eval().requires_grad_(False)
+        self._shared = self._linear
         self._pooling = self._linear[-1] if self._linear else None
         self._tokenizer = tokenizer
         self.image_size = image_size
@@ -102,13 +103,13 @@ class VLM:
         return tuple(self._linear)
 
     def adapted(self, heads: Path) -> Self:
-        """The same encoder with the heads of a file; the encodings of images and texts stay as they are.
+        """The encoder with a class's heads from a file; the encodings of images and texts stay as they are.
 
         Raises:
             NandError: the file holds no heads for this encoder.
         """
         other = copy.copy(self)
-        other._linear = load_heads(heads, self.widths, self.embed_dim).to(self.device)
+        other._linear = load_adapted(heads, self._shared, self.widths, self.embed_dim).to(self.device)
         return other
 
     @property

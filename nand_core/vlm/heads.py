@@ -71,6 +71,21 @@ class Committee(nn.Module):
         return torch.stack([F.normalize(member(seen), dim=-1) for member in self.members]).mean(dim=0)
 
 
+class Centred(nn.Module):
+    """A layer less what good patches of a class have in common (``nand_core.adaptation.centre``)."""
+
+    shift: Tensor
+
+    def __init__(self, layer: nn.Module, shift: Tensor) -> None:
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("shift", shift)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Patch tokens (N, h, w, C) -> (N, h, w, E), not normalised."""
+        return F.normalize(self.layer(tokens), dim=-1) - self.shift
+
+
 def load_heads(path: Path, widths: Sequence[int], embed_dim: int, file: BytesIO | None = None) -> nn.ModuleList:
     """One committee a layer from safetensors, as :func:`stored` named their tensors.
 
@@ -81,7 +96,39 @@ def load_heads(path: Path, widths: Sequence[int], embed_dim: int, file: BytesIO 
     Raises:
         NandError: the file holds heads of another encoder, or none.
     """
-    state = load_tensors(path, file)
+    return _committees(load_tensors(path, file), path, widths, embed_dim)
+
+
+def load_adapted(path: Path, shared: nn.ModuleList | None, widths: Sequence[int], embed_dim: int) -> nn.ModuleList:
+    """What a class has in place of an encoder's ``shared`` layers: heads, or these where the file has none; centred.
+
+    Args:
+        path: heads as :func:`stored` names their tensors, and the layers' shifts (E,), ``<number>.shift``; either may
+            be missing.
+        widths: C of the layers.
+
+    Raises:
+        NandError: the file is of another encoder; or holds no heads, where the encoder has no layers.
+    """
+    state = load_tensors(path)
+    shifts = {name: state.pop(name) for name in list(state) if name.endswith(".shift")}
+    wrong = f"{path}: not heads for this encoder"
+    if state:
+        layers = _committees(state, path, widths, embed_dim)
+    elif shared is None:
+        raise NandError(f"{wrong} (no heads in it)")
+    else:
+        layers = shared
+    if not shifts:
+        return layers
+    wanted = [f"{number}.shift" for number in range(len(widths))]
+    if sorted(shifts) != sorted(wanted) or any(shift.shape != (embed_dim,) for shift in shifts.values()):
+        raise NandError(f"{wrong} (it has {len(widths)} layers and {embed_dim} dimensions)")
+    centred = (Centred(layer, shifts[name]) for name, layer in zip(wanted, layers, strict=True))
+    return nn.ModuleList(centred).eval().requires_grad_(False)
+
+
+def _committees(state: Mapping[str, Tensor], path: Path, widths: Sequence[int], embed_dim: int) -> nn.ModuleList:
     committees = nn.ModuleList()
     for number, width in enumerate(widths):
         seen = [len(value) for name, value in state.items() if re.fullmatch(rf"{number}\.members\.\d+\.centre", name)]

@@ -56,6 +56,8 @@ class TileSettings(Settings):
         return self
 
 
+Centre = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False, exclude_if=lambda share: share == 0)]
+"""No part of any key where nothing is taken off."""
 Tiles = Annotated[TileSettings | None, Field(exclude_if=lambda tiles: tiles is None)]
 """No part of any key where images are looked at as a whole."""
 
@@ -80,6 +82,8 @@ class EncoderSettings(Settings):
         batch_size: images encoded at a time.
         adapt: learn heads for each class in place of ``linear_layers``; null: no. An empty section ({}) takes the
             defaults: minutes a class on two cores, once.
+        centre: how much of what a class's good patches have in common is taken off a patch before it is compared with a
+            text (``nand_core.adaptation.centre``); 0: nothing.
         tiles: cut images that are larger than a tile; null: every image is looked at as a whole. An empty section
             ({}) takes the defaults.
     """
@@ -95,6 +99,7 @@ class EncoderSettings(Settings):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:(0|[1-9]\d?))?)$")
     batch_size: int = Field(16, gt=0, le=4096)
     adapt: AdaptSettings | None = None
+    centre: Centre = 0.0
     tiles: Tiles = None
 
     @field_validator("layers")
@@ -103,6 +108,11 @@ class EncoderSettings(Settings):
         if value is not None and (not value or value[0] < 1 or list(value) != sorted(set(value))):
             raise ValueError("layers are 1-based block numbers in ascending order, e.g. [6, 12, 18, 24]")
         return value
+
+    @property
+    def by_class(self) -> bool:
+        """Whether each class has heads of its own (``artifacts/heads``)."""
+        return self.adapt is not None or self.centre > 0
 
     @property
     def config_path(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""Heads learned for a class: killed and gone on, the same bytes on other threads, and no test image looked at."""
+"""Heads of a class: killed and gone on, the same bytes on other threads, and no test image looked at; centres."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from pipeline_project import PARAMS, Project
+from safetensors.torch import load_file
 
 from benchmarks.scratch import executed, kill_group, last_run
 from flows.local_server import local_server
@@ -92,6 +93,21 @@ def test_the_heads_fit_the_encoder_and_leave_its_encodings_alone(adapted):
     assert other.linear[0](tokens).shape == vlm.linear[0](tokens).shape == (1, 3, 3, vlm.embed_dim)
     pixels = torch.zeros(1, 3, 128, 128)
     assert torch.equal(vlm.encode_images(pixels).pooled, other.encode_images(pixels).pooled)
+
+
+def test_centres_look_at_good_training_images_once(adapted):
+    """The test images are none any more (above): whatever read one would fail."""
+    adapted.params = PARAMS | {"encoder": {"device": "cpu", "centre": 0.4}}
+    stage(adapted, "adaptation")
+    stages, before = last_run(adapted.folder), load_file(adapted.folder / HEADS)
+    assert stages["image_features"]["executed"] == stages["image_features"]["items"] > 0
+    assert stages["adaptation"]["executed"] == 1 and sorted(before) == ["0.shift", "1.shift", "2.shift"]
+    adapted.params["encoder"]["centre"] = 0.2
+    stage(adapted, "adaptation")
+    stages, after = last_run(adapted.folder), load_file(adapted.folder / HEADS)
+    assert stages["image_features"]["executed"] == 0 and stages["adaptation"]["executed"] == 1
+    for name, value in after.items():
+        torch.testing.assert_close(value, before[name] / 2)
 
 
 def test_off_leaves_an_empty_folder(adapted):

@@ -40,10 +40,12 @@ def example(project: Project, defect: str, index: int) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
-    """With normalities of wood by example, by a group's text and examples, and by a text."""
+    """With normalities of wood by example, by a group's text and examples, and by a text; centred on good patches."""
     made = Project(tmp_path_factory.mktemp("project"), json.loads(json.dumps(PARAMS)))
     by_example = {"like": [example(made, "color", 0), {"image": example(made, "color", 1), "box": [20, 20, 90, 90]}]}
     both = {"like": [example(made, "scratch", 0)], "unlike": [example(made, "hole", 0)], "ask": True}
+    made.params["encoder"]["centre"] = 0.4
+    made.params["suppression"]["deepest"] = 2
     made.params["prompts"]["normalities"] = {"wood": [{"stain": by_example}, {"scratch": both}, "dust"]}
     made.create()
     return made
@@ -58,7 +60,12 @@ def normality(project, first) -> nand.Normality:
 def test_every_groups_scores_and_maps_are_the_pipelines(project, first, normality, class_name):
     made = nand.Normality.from_params(project.folder / "params.yaml", class_name)
     shared = nand.Normality(
-        class_name, normality.vlm, suppression=made.suppression, prompts=made.prompts, groups=made.groups
+        class_name,
+        normality.vlm,
+        suppression=made.suppression,
+        prompts=made.prompts,
+        groups=made.groups,
+        heads=made.heads,
     )
     base = MapFile(project.folder / f"artifacts/base_maps/patchcore/{class_name}.npz")
     encoded = shared.encode([project.folder / "data/demo" / name for name in base.ids])

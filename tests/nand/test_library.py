@@ -263,6 +263,11 @@ def test_a_class_with_heads_of_its_own(tmp_path, pictures):
     assert not np.array_equal(own.apply(pictures[:1], maps).suppression, plain.apply(pictures[:1], maps).suppression)
 
 
+def test_heads_of_a_class_are_not_left_out_silently():
+    with pytest.raises(nand.NandError, match=r"encoder\.centre: the class's heads are needed"):
+        nand.Normality("carpet", nand.EncoderSettings(device="cpu", centre=0.4))
+
+
 def test_16_bit_files_keep_the_range_of_their_camera(normality, tmp_path):
     Image.fromarray(np.linspace(0, 4095, 64 * 64).astype(np.uint16).reshape(64, 64)).save(tmp_path / "deep.png")
     with pytest.raises(nand.NandError, match=r"deep\.png: 16-bit values up to 4095, .*bits=12 of nand\.Normality"):

@@ -73,8 +73,10 @@ TILES = {
     "evaluation.examples": ExampleProtocol(),
 }
 PHOTOGRAPHS = {
+    "encoder.centre": 0.4,
     "evaluation.regions": None,  # docs/real_parts.md says why
     "encoder.model": "efficientnet_lite0+embedded",
+    "suppression.deepest": 2,
     "suppression.examples.none": 0.1,
     "suppression.examples.whole": 0.5,
 }

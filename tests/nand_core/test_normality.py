@@ -223,3 +223,17 @@ def test_a_text_from_outside_competes_with_the_groups_that_mean_something_else(s
     assert distinct(stranger, unit(normal)[0], known).tolist() == [True, True]
     assert distinct(synonym, unit(normal)[0], known[:1]).tolist() == [False]
     assert distinct(synonym, unit(normal)[0], known[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("deepest", [1, 2, 3, 7])
+def test_the_last_layers_alone_are_asked(deepest):
+    torch.manual_seed(0)
+    features = [torch.randn(2, 5, 3, 3) for _ in range(3)]
+    linear = [nn.Linear(5, 4) for _ in features]
+    f_add, f_nor, other = torch.nn.functional.normalize(torch.randn(3, 4), dim=-1)
+    asked = SuppressionSettings(deepest=deepest)
+    few = suppression_map(features, linear, f_add, f_nor, 10.0, asked, other[None])
+    whole = SuppressionSettings()
+    rest = suppression_map(features[-deepest:], linear[-deepest:], f_add, f_nor, 10.0, whole, other[None])
+    assert torch.equal(few, rest)
+    assert "deepest" not in whole.model_dump() and asked.model_dump()["deepest"] == deepest

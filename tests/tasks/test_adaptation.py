@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from nand_core.artifacts.store import Store, sha256_file
 from nand_core.asked import Asked, answer
@@ -19,14 +19,17 @@ from nand_core.settings import SuppressionSettings
 from nand_core.vlm.encoder import load_vlm
 from nand_core.vlm.settings import EncoderSettings
 from tasks.adaptation import (
+    CentreSpec,
     CommitteeSpec,
     HeadsSpec,
     PicturesSpec,
     adapted_heads,
+    centred_heads,
     drawn_patches,
     learned_heads,
 )
 from tasks.encoder import encoder_key, shared_encoder
+from tasks.image_features import EncodeSpec, Shard, image_features
 from tasks.work import Work
 
 CONFIG = {
@@ -92,3 +95,40 @@ def test_a_normality_can_be_asked(work, heads):
 def test_heads_of_another_encoder_are_refused(work, heads):
     with pytest.raises(NandError, match="not heads for this encoder"):
         load_vlm(EncoderSettings(device="cpu")).adapted(heads)
+
+
+def centred(work: Work, heads: Path, images: int) -> Path:
+    key, record = encoder_key(work.params.encoder), work.store.put(heads.read_bytes(), "safetensors")
+    shards = ()
+    if images:
+        names = [f"part{number}.png" for number in range(images)]
+        for name in names:
+            Image.effect_noise((64, 64), 40).save(work.root / name)
+        digests = tuple(sha256_file(work.root / name) for name in names)
+        encoded = image_features(EncodeSpec(images=digests, paths=tuple(names), encoder=key), work)
+        shards = (Shard(ids=tuple(names), images=digests, features=encoded),)
+    spec = CentreSpec(shards=shards, normal=("a flawless nut",), share=0.4, encoder=key, heads=record)
+    return work.store.path(centred_heads(spec, work))
+
+
+def test_learned_heads_are_centred_on_good_images(work, heads):
+    found = load_file(centred(work, heads, images=3))
+    learned = load_file(heads)
+    assert all(torch.equal(found.pop(name), value) for name, value in learned.items())
+    assert sorted(found) == [f"{number}.shift" for number in range(4)]
+    normal = shared_encoder(work).encode_text(["a flawless nut"])[0]
+    for value in found.values():
+        assert 0.05 < value.norm() < 0.4 and abs(value @ normal) < 1e-5
+
+
+def test_without_good_images_nothing_is_taken_off(work, heads):
+    centre = centred(work, heads, images=0)
+    plain, other = shared_encoder(work).adapted(heads), shared_encoder(work).adapted(centre)
+    for one, two, width in zip(plain.linear, other.linear, plain.widths, strict=True):
+        tokens = torch.randn(1, 4, 4, width)
+        torch.testing.assert_close(two(tokens), torch.nn.functional.normalize(one(tokens), dim=-1))
+
+
+def test_centres_of_another_encoder_are_refused(work, heads):
+    with pytest.raises(NandError, match="not heads for this encoder"):
+        load_vlm(EncoderSettings(device="cpu")).adapted(centred(work, heads, images=0))
