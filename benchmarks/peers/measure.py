@@ -78,9 +78,9 @@ def page(found: Sequence[Measured], failed: Sequence[str], size: Size) -> str:
         "says. Figures are minimum / median / 95th percentile. A ratio is ours over theirs, below 1 is less; the aim "
         "is one for the median of the rounds' ratios.",
         markdown_table(COLUMNS, [cells(one) for one in found], text_columns=3),
-        "Two figures are not the same from run to run, both for *their* memory: anomalib's coreset takes 20 MB anew "
-        "for each of its choices, 15 s in all where these come from the system (10 million page faults), 1.6 s in "
-        "another run of the same; and the peak of its PatchCore lay anywhere between 196 and 520 MiB.",
+        "anomalib's coreset makes 20 MB anew for each of its choices: where they come from the system, as here, that "
+        "is 10 million page faults; with glibc's own settings the same call took 1.6 s, 16 s, or more memory than "
+        "there is.",
         "## Where the time of a missed aim goes",
         "Ours, one call more under torch's profiler: operators by the time that each takes itself.",
         markdown_table(
