@@ -117,7 +117,7 @@ def _directly(name: str, rest: list[str]) -> None:
 def _as_flow(name: str, rest: list[str], settings: RunSettings) -> None:
     from flows.loading import load
     from flows.processes import sigterm_raises
-    from flows.server import wait_for_server
+    from flows.server import PROCESS, wait_for_server
     from flows.warm import PREFECT
 
     load((*PREFECT, f"flows.{name}"))  # takes seconds, in which the server starts
@@ -128,7 +128,7 @@ def _as_flow(name: str, rest: list[str], settings: RunSettings) -> None:
 
     stage = getattr(importlib.import_module(f"flows.{name}"), name)
     if url := os.environ.get("PREFECT_API_URL"):
-        wait_for_server(url, _patience())
+        wait_for_server(url, _patience(), int(os.environ[PROCESS]) if PROCESS in os.environ else None)
     for logger in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(_OneLine())
     # The stage's own lines say how far it is; hundreds of "Finished in state Completed()" would bury them.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import httpx
 
 VARIABLE = "PREFECT_API_URL"
+PROCESS = "NAND_SERVER_PROCESS"
+"""The number of the process that was started as the server, for whoever waits for it."""
 STARTING = 180.0
 """Seconds that a server which has just been started may take."""
 GIVEN = 10.0
@@ -21,16 +23,22 @@ GIVEN = 10.0
 SILENT = 2.0
 
 
-def wait_for_server(url: str, patience: float = STARTING) -> None:
+def wait_for_server(url: str, patience: float = STARTING, number: int | None = None) -> None:
     """Wait until the Prefect server at ``url`` answers.
+
+    Args:
+        number: of its process, where that is known.
 
     Raises
     ------
     NandError
         When it does not within ``patience`` seconds; at once for what is no address, holds a password, is no Prefect
-        API, or asks for a password that it was not given.
+        API, or asks for a password that it was not given, and when its process has ended.
     """
     import httpx
+    import psutil
+
+    from flows.processes import at_work
 
     if "@" in url or "?" in url:  # Prefect prints the address, and so would every line below
         said = "holds a user, a password or a query; write user:password into PREFECT_API_AUTH_STRING instead"
@@ -48,6 +56,8 @@ def wait_for_server(url: str, patience: float = STARTING) -> None:
         if not told and time.monotonic() > begun + SILENT:
             print(f"waiting for the Prefect server at {url}", flush=True)
             told = True
+        if number is not None and not (psutil.pid_exists(number) and at_work(psutil.Process(number))):
+            raise NandError("the local Prefect server ended while it was starting; .nand/prefect/server.log says why")
         if time.monotonic() >= begun + patience:
             raise NandError(f"{VARIABLE}: no Prefect server answers at {url}; start it, or unset the variable")
         time.sleep(0.2)

@@ -154,6 +154,7 @@ def serve(parent: str, number: str, home: str) -> list[str]:
     """
     from flows.local_server import start_server
     from flows.processes import end_with_parent
+    from flows.server import PROCESS
 
     end_with_parent(signal.SIGTERM, int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the stage by way of who asked for it
@@ -164,8 +165,9 @@ def serve(parent: str, number: str, home: str) -> list[str]:
         client, _ = listener.accept()
         request, files = _received(client)
         arguments, runs = request["arguments"], request["modules"] is None
-        if flow := is_flow(arguments[0], os.environ):
-            servers += [start_server(Path(home), os.environ)] if home and not servers else []
+        if (flow := is_flow(arguments[0], os.environ)) and home and not servers:
+            servers.append(start_server(Path(home), os.environ))
+            os.environ[PROCESS] = str(servers[0].pid)
         if flow and runs and not asked:
             print(f"Prefect: {os.environ['PREFECT_API_URL'].removesuffix('/api')} (while this runs)", flush=True)
         asked = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 from http_server import answering, prefect
 
 from benchmarks.scratch import seed_database
-from flows.local_server import local_server
+from flows.local_server import free_address, local_server, start_server
+from flows.server import wait_for_server
 from nand_core.errors import NandError
 
 STARTER = """
@@ -22,7 +24,8 @@ from pathlib import Path
 # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.processes import run_tree, sigterm_raises
-from flows.local_server import local_server
+from flows.local_server import free_address, local_server, start_server
+from flows.server import wait_for_server
 with sigterm_raises(), local_server(Path(sys.argv[1]), os.environ) as url:
     if "wait" in sys.argv:
         from flows.server import wait_for_server
@@ -91,3 +94,13 @@ def test_a_wrong_address_is_one_line(tmp_path: Path, monkeypatch, url: str, said
         monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:secret")
         with local_server(tmp_path, {"PREFECT_API_URL": f"{places['locked']}/api"}):
             pass
+
+
+def test_a_server_that_ends_while_it_starts_is_not_waited_for(tmp_path: Path) -> None:
+    """Its database is no database: so ``nand repro`` says where to look, instead of waiting for three minutes."""
+    (tmp_path / "prefect.db").write_text("not a database")
+    url = free_address()
+    server = start_server(tmp_path, {**os.environ, "PREFECT_API_URL": url})
+    with pytest.raises(NandError, match=r"ended while it was starting; \.nand/prefect/server\.log says why"):
+        wait_for_server(url, number=server.pid)
+    assert server.wait() and "not a database" in (tmp_path / "server.log").read_text()
