@@ -36,9 +36,6 @@ def wait_for_server(url: str, patience: float = STARTING, number: int | None = N
         API, or asks for a password that it was not given, and when its process has ended.
     """
     import httpx
-    import psutil
-
-    from flows.processes import at_work
 
     if "@" in url or "?" in url:  # Prefect prints the address, and so would every line below
         said = "holds a user, a password or a query; write user:password into PREFECT_API_AUTH_STRING instead"
@@ -56,11 +53,22 @@ def wait_for_server(url: str, patience: float = STARTING, number: int | None = N
         if not told and time.monotonic() > begun + SILENT:
             print(f"waiting for the Prefect server at {url}", flush=True)
             told = True
-        if number is not None and not (psutil.pid_exists(number) and at_work(psutil.Process(number))):
+        if number is not None and _ended(number):
             raise NandError("the local Prefect server ended while it was starting; .nand/prefect/server.log says why")
         if time.monotonic() >= begun + patience:
             raise NandError(f"{VARIABLE}: no Prefect server answers at {url}; start it, or unset the variable")
         time.sleep(0.2)
+
+
+def _ended(number: int) -> bool:
+    import psutil
+
+    from flows.processes import at_work
+
+    try:
+        return not at_work(psutil.Process(number))
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _is_address(url: str) -> bool:
