@@ -24,8 +24,7 @@ from pathlib import Path
 # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.processes import run_tree, sigterm_raises
-from flows.local_server import free_address, local_server, start_server
-from flows.server import wait_for_server
+from flows.local_server import local_server
 with sigterm_raises(), local_server(Path(sys.argv[1]), os.environ) as url:
     if "wait" in sys.argv:
         from flows.server import wait_for_server

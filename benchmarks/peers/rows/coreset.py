@@ -6,7 +6,6 @@ milliseconds that a choice takes, and the rows chosen.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import subprocess
 import sys
@@ -15,12 +14,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from benchmarks.peers.pairs import Pair, Size, seconds
+from benchmarks.peers.pairs import Pair, Size, give_memory_back, seconds
 from nand_core.detectors.coreset import greedy_coreset, start_from_point
 
 Choice = tuple[float, list[int]]
-_MMAP_THRESHOLD, _DISABLE_HUGE_PAGES = -3, 41
-"""Of glibc's mallopt, and of Linux's prctl."""
 
 
 def some_points(count: int) -> Tensor:
@@ -85,12 +82,9 @@ def pairs(size: Size) -> Iterator[Pair]:
 def main() -> None:
     side, count, chosen, threads = sys.argv[1], *map(int, sys.argv[2:])
     torch.set_num_threads(threads)
-    # anomalib's loop makes 20 MB anew for each choice and keeps a few bytes of it. By what the heap has seen before,
-    # that takes 2 s, 16 s or all memory (the few bytes lie in what the 20 MB left, which then need new room). So
-    # whatever is given back goes back to the system, in small pages: the one setting that is the same every time.
-    library = ctypes.CDLL(None)
-    library.mallopt(_MMAP_THRESHOLD, 1 << 20)
-    library.prctl(_DISABLE_HUGE_PAGES, 1, 0, 0, 0)
+    # anomalib's loop makes 20 MB anew for each choice and keeps a few bytes of it. With glibc's own settings that takes
+    # 2 s, 16 s or all memory: the few bytes can lie in what the 20 MB left, which then need new room.
+    give_memory_back()
     choose, found = {"ours": ours, "anomalib": anomalib}[side](some_points(count), chosen), []
     took = seconds(lambda: found.append(choose()))
     print(json.dumps([took, found[0]]))

@@ -6,7 +6,6 @@ how much a batch's maps raised its peak memory, in MiB, and the sum of the maps.
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ import timm
 import torch
 from torch import Tensor
 
-from benchmarks.peers.pairs import Pair, Size
+from benchmarks.peers.pairs import Pair, Size, give_memory_back
 from nand_core.detectors.backbones import Modules
 from nand_core.detectors.base import Context
 from nand_core.detectors.patchcore import PatchCore
@@ -26,8 +25,6 @@ from nand_core.detectors.settings import PatchCoreSettings
 LAYERS = ("layer2", "layer3")
 SIDE, ROWS, WIDTH = 224, 15_680, 128 + 256
 Maps = Callable[[Tensor], Tensor]
-_MMAP_THRESHOLD = -3
-"""Of glibc's mallopt."""
 
 
 def network() -> timm.models.resnet.ResNet:
@@ -124,8 +121,7 @@ def peak() -> int:
 def main() -> None:
     side, images, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
-    # What is given back goes back to the system, so that the peak is that of what is held, not of what the heap kept.
-    ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
+    give_memory_back()
     run = {"ours": ours, "anomalib": anomalib, "forward": forward}[side]()
     pixels = torch.randn(images, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     run(pixels[:1])  # what is made once is part of the loaded model
