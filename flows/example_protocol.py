@@ -85,7 +85,10 @@ def _draws(
                     like=tuple(patches[path] for path in found),
                     good=reference.good(name),
                     distances=reference.distances(name, shards[name]),
+                    encoder=reference.key,
                     settings=settings,
+                    kinds=reference.kinds(name),
+                    heads=reference.heads(name),
                 )
     records = run.items(example_grid, grids, stage="example_scores") if grids else {}
     return {

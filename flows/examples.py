@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from flows.features import class_shards
+from flows.features import class_heads, class_shards
 from flows.run import ARTIFACTS, Run
 from nand_core.artifacts.store import Record, sha256_file
 from nand_core.errors import NandError
@@ -21,7 +21,9 @@ from tasks.examples import (
     DistancesSpec,
     ExampleSpec,
     GoodSpec,
+    KindsSpec,
     Place,
+    defect_kinds,
     example_patches,
     good_patches,
     patch_distances,
@@ -59,6 +61,23 @@ class Reference:
         self.run, self.key, self.folder = run, encoder_key(run.params.encoder), folder
         self._good: dict[str, Record] = {}
         self._distances: dict[str, Record] = {}
+        self._kinds: dict[str, Record] = {}
+
+    def kinds(self, class_name: str) -> Record | None:
+        """What the encoder calls the class's kinds of defect; None where what patches mean does not count."""
+        suppression = self.run.params.suppression
+        if suppression.examples.meaning is None:
+            return None
+        if class_name not in self._kinds:
+            spec = KindsSpec(class_name=class_name, deepest=suppression.deepest, encoder=self.key)
+            self._kinds |= self.run.items(defect_kinds, {class_name: spec}, stage="good_patches")
+        return self._kinds[class_name]
+
+    def heads(self, class_name: str) -> Record | None:
+        """The class's own heads, where what patches mean counts and it has some."""
+        if self.run.params.suppression.examples.meaning is None:
+            return None
+        return class_heads(self.run).get(class_name)
 
     def good(self, class_name: str) -> Record:
         """The class's good patches."""
@@ -92,6 +111,8 @@ class Reference:
                 good=self.good(class_name),
                 encoder=self.key,
                 settings=self.run.params.suppression.examples,
+                kinds=self.kinds(class_name),
+                heads=self.heads(class_name),
                 bits=self.run.bits,
                 tiles=self.run.params.encoder.tiles,
             )
@@ -111,6 +132,7 @@ class Reference:
             good=self.good(one.class_name),
             distances=distances,
             settings=self.run.params.suppression.examples,
+            kinds=self.kinds(one.class_name),
         )
 
     def sides(self, one: Normality) -> tuple[tuple[Record, ...], tuple[Record, ...]]:

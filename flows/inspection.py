@@ -214,8 +214,8 @@ class Judges:
     def _shown(self, one: Normality, reference: Reference) -> Shown | None:
         if not one.like and not one.unlike:
             return None
-        good = reference.good(one.class_name)
-        return read_shown(*reference.sides(one), good, self.run.params.suppression.examples, self.run.work)
+        good, kinds = reference.good(one.class_name), reference.kinds(one.class_name)
+        return read_shown(*reference.sides(one), good, self.run.params.suppression.examples, self.run.work, kinds)
 
 
 def _table(path: Path, **options: Any) -> pd.DataFrame:

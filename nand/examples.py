@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from nand.images import Encoded, batches, grids_of, listed, name_of, opened
 from nand_core.artifacts.store import sha256_file
@@ -19,6 +18,7 @@ from nand_core.datasets.images import LAST_LABEL, MASK_THRESHOLD, mask_fault, re
 from nand_core.errors import NandError
 from nand_core.examples import (
     Good,
+    Pictured,
     Shown,
     boxed,
     check_example,
@@ -26,15 +26,17 @@ from nand_core.examples import (
     learn_good,
     patch_vectors,
     picture_patches,
-    together,
+    shown_by,
 )
 from nand_core.prompts import settings as stored
 from nand_core.settings import ExampleSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from nand.images import Picture
+    from nand_core.meaning import Kinds
     from nand_core.vlm.encoder import VLM
     from nand_core.vlm.features import ImageFeatures
     from nand_core.vlm.settings import TileSettings
@@ -127,24 +129,29 @@ def shown(
     unlike: Sequence[Seen],
     good: Good,
     settings: ExampleSettings,
+    *,
     tiles: TileSettings | None = None,
+    kinds: Kinds | None = None,
 ) -> Shown:
-    """The patches of a normality's examples.
+    """A normality as its examples show it.
+
+    Args:
+        kinds: those of the class, where what patches mean counts.
 
     Raises:
         NandError: naming an image that shows nothing, or nothing of the class.
     """
 
-    def joined(examples: Sequence[Seen]) -> Tensor:
-        found = []
-        for one in examples:
-            patches, unusual = picture_patches(vlm, one.picture, one.where, good, settings, tiles)
-            check_example(one.name, class_name, one.where is not None, float(unusual))
-            found.append((hashlib.sha256(example_file(patches, unusual)).hexdigest(), patches))
-        found.sort(key=lambda one: one[0])
-        return together([patches for _, patches in found], settings)
+    def pictured(one: Seen) -> Pictured:
+        found = picture_patches(vlm, one.picture, one.where, good, settings, tiles, kinds)
+        check_example(one.name, class_name, one.where is not None, float(found.unusual))
+        return found
 
-    return Shown(joined(like), joined(unlike), good.level)
+    def digest(found: Pictured) -> str:
+        return hashlib.sha256(example_file(found)).hexdigest()
+
+    accepted, refused = (sorted(map(pictured, side), key=digest) for side in (like, unlike))
+    return shown_by(accepted, refused, good.level, settings, kinds)
 
 
 def _read(given: Picture | Example, position: int, side: str, bits: int | None) -> Seen:

@@ -23,6 +23,7 @@ from torch import Tensor
 from nand.examples import Seen, good_patches, read_examples, shown, stored_example
 from nand.images import Encoded, encode, listed
 from nand.result import Result
+from nand_core.adaptation.targets import defect_kinds
 from nand_core.asked import ClaimCanvas, Held, Vector, ask, claims, competing, competitors
 from nand_core.config import load_params
 from nand_core.datasets.manifest import deep_bits, scan
@@ -30,6 +31,7 @@ from nand_core.decision import Claim, final_maps
 from nand_core.detectors.base import check_maps
 from nand_core.errors import NandError, nearest
 from nand_core.examples import Good
+from nand_core.meaning import Kinds
 from nand_core.normalities import known_groups, resolve
 from nand_core.normality import image_score, resize_maps, text_feature, union
 from nand_core.prompts import settings as stored
@@ -282,7 +284,8 @@ class Normality:
         shows = None
         if like or unlike:
             good = self._good
-            shows = shown(self.vlm, self.class_name, like, unlike, good, self.examples, self.tiles)
+            how = good, self.examples
+            shows = shown(self.vlm, self.class_name, like, unlike, *how, tiles=self.tiles, kinds=self._kinds)
         held = Held(made.text, shown=shows, strength=made.strength)
         text = Text(made.text, (), "", (), len(like), len(unlike))
         if entry.asked:
@@ -396,6 +399,13 @@ class Normality:
         if isinstance(self.good, Encoded):
             self._own(self.good, "good")
         return good_patches(self.vlm, self.good, self.examples, self.bits, self.tiles)
+
+    @cached_property
+    def _kinds(self) -> Kinds | None:
+        """Of defect, as the encoder calls them; None where what patches mean does not count."""
+        if self.examples.meaning is None:
+            return None
+        return Kinds(defect_kinds(self.vlm, self.class_name), self.suppression.deepest)
 
     def _own(self, encoded: Encoded, where: str) -> None:
         """Refuse what another encoder saw."""

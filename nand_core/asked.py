@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from nand_core.decision import Claim
-from nand_core.examples import Good, Shown, enlarged, example_map, good_distances, kept_share, patch_vectors
+from nand_core.examples import (
+    Good,
+    Shown,
+    enlarged,
+    example_map,
+    good_distances,
+    kept_share,
+    patch_vectors,
+    understood,
+)
 from nand_core.normality import distinct, suppression_map
 from nand_core.settings import ExampleSettings, SuppressionSettings
 from nand_core.tiles import Canvas, Grid
@@ -48,11 +57,15 @@ class Held:
 
 @dataclass(frozen=True)
 class Compared:
-    """Examples, and the distances (N, h, w) of the asked images' patches to the nearest good ones."""
+    """Examples, and the distances (N, h, w) of the asked images' patches to the nearest good ones.
+
+    ``means`` (N, h, w, 1 + K) is what the patches mean, where that counts.
+    """
 
     shown: Shown
     distances: Tensor
     settings: ExampleSettings
+    means: Tensor | None = None
 
 
 def ask(
@@ -132,7 +145,8 @@ def seen(
             share = kept_share(vectors, compared.distances, compared.shown)
             found = [found[0] * enlarged(share)] if isinstance(share, Tensor) else found
         if len(compared.shown.like):
-            found.append(enlarged(example_map(vectors, compared.distances, compared.shown, compared.settings)))
+            known = compared.shown, compared.settings, compared.means
+            found.append(enlarged(example_map(vectors, compared.distances, *known)))
     return torch.stack(found).amax(dim=0)
 
 
@@ -149,9 +163,12 @@ def claims(
     Args:
         good: what good images look like; needed where there are examples.
     """
-    distances = None
+    distances, means = None, None
     if good is not None and any(one.shown for one in held):
         distances = good_distances(patch_vectors([layer.cpu() for layer in features.layers]), good)
+    for one in held:  # one class has one set of kinds
+        if one.shown is not None and one.shown.meaning is not None and means is None:
+            means = understood(vlm, features, one.shown.meaning.kinds)
     rivals = {one: answer(vlm, features, one, settings) for one in dict.fromkeys(r for h in held for r in h.rivals)}
     found = []
     for one in held:
@@ -159,7 +176,7 @@ def claims(
         if one.shown is not None:
             if distances is None:
                 raise ValueError("examples, but no good patches to compare the images with")
-            compared = Compared(one.shown, distances, examples)
+            compared = Compared(one.shown, distances, examples, means)
         own = seen(vlm, features, one.asked, compared, settings)
         found.append(Claim(own, tuple(rivals[other] for other in one.rivals), one.strength))
     return found

@@ -3,8 +3,8 @@
 A patch's distance to the nearest patch of the examples, beside its distance to the nearest good patch, says how much of
 what a detector sees there is fine: A_sup = max(0, 1 - d_ex / d_good). Multiplied onto PatchCore's map of the same
 features (Eq. 6) that leaves min(d_good, d_ex): what adding the patches to its memory bank would give. On top of that
-come a contrast, a maximum filter and the vote of unusual regions (``ExampleSettings``); docs/examples.md has what each
-is worth.
+come a contrast, a maximum filter, the vote of unusual regions and what a patch means (``ExampleSettings``,
+``nand_core.meaning``); docs/examples.md has what each is worth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +26,14 @@ from torch import Tensor
 from nand_core.detectors.coreset import greedy_coreset, start_from_point
 from nand_core.detectors.patches import Bank, joined_patches, nearest_neighbours
 from nand_core.errors import NandError
+from nand_core.meaning import Kinds, alike, described, meanings
 from nand_core.regions import quotient, regions, replaced, sums, taken, values_at
 from nand_core.settings import MAP_SIZE, ExampleSettings
 from nand_core.tiles import Grid
 
 if TYPE_CHECKING:
     from nand_core.vlm.encoder import VLM
+    from nand_core.vlm.features import ImageFeatures
     from nand_core.vlm.settings import TileSettings
 
 UNLIKE_GOOD = 0.98
@@ -68,11 +70,41 @@ class Shown:
         like: (n, C) patches that are fine.
         unlike: (m, C) patches that have to keep raising an alarm; m may be 0.
         level: that of the good images that they were compared with.
+        meaning: which kinds of defect they show; None where that does not count.
     """
 
     like: Tensor
     unlike: Tensor
     level: float
+    meaning: Meaning | None = None
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Which kinds of defect the examples of a normality show.
+
+    Attributes:
+        kinds: what they are called.
+        like, unlike: (n, K) the shares of the kinds in each of the examples; n may be 0.
+    """
+
+    kinds: Kinds
+    like: Tensor
+    unlike: Tensor
+
+
+class Pictured(NamedTuple):
+    """What an example consists of, on the CPU.
+
+    Attributes:
+        patches: (n, C), of all views that count.
+        unusual: (1,), the share of the picture that no good image shows.
+        kinds: (K,), the shares of the kinds of defect that it shows; K = 0 where nobody asked.
+    """
+
+    patches: Tensor
+    unusual: Tensor
+    kinds: Tensor
 
 
 def patch_vectors(layers: Sequence[Tensor]) -> Tensor:
@@ -139,23 +171,22 @@ def reflected(where: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     return [where, where[::-1], where[:, ::-1], where[::-1, ::-1]]
 
 
-def chosen_patches(vectors: Tensor, distances: Tensor, good: Good, where: NDArray[np.bool_] | None = None) -> Tensor:
-    """The patches that make an image an example: those that no good image shows.
+def chosen_patches(distances: Tensor, good: Good, where: NDArray[np.bool_] | None = None) -> Tensor:
+    """Which patches make an image an example: those that no good image shows.
 
     Args:
-        vectors: (h, w, C) of one image.
-        distances: (h, w) of them to the nearest good patch.
+        distances: (h, w) of its patches to the nearest good one.
         where: (H, W), where in the image what is meant lies; then all patches that it covers by a quarter or more,
             at least the one that it covers most.
 
     Returns:
-        (n, C); n = 0 where the image shows nothing unusual.
+        (h, w) bool; none where the image shows nothing unusual.
     """
     if where is None:
-        return vectors[distances > good.level]
-    shape = vectors.shape[:2]
-    covered = F.interpolate(torch.from_numpy(where.copy())[None, None].float(), size=tuple(shape), mode="area")[0, 0]
-    return vectors[(covered >= min(0.25, float(covered.max()))).to(vectors.device)]
+        return distances > good.level
+    place = torch.from_numpy(where.copy())[None, None].float()
+    covered = F.interpolate(place, size=tuple(distances.shape), mode="area")[0, 0]
+    return (covered >= min(0.25, float(covered.max()))).to(distances.device)
 
 
 def picture_patches(
@@ -165,50 +196,94 @@ def picture_patches(
     good: Good,
     settings: ExampleSettings,
     tiles: TileSettings | None = None,
-) -> tuple[Tensor, Tensor]:
-    """An example's patches, in all the views of it that count.
+    kinds: Kinds | None = None,
+) -> Pictured:
+    """What an example consists of, in all the views of it that count.
 
     Args:
         picture: RGB.
         where: (H, W), where in it what is meant lies; None: wherever no good image shows the like.
         tiles: how a large picture is cut; of those that hardly show what is meant nothing is taken.
-
-    Returns:
-        Patches (n, C) on the CPU, and (1,), the share of the picture that no good image shows.
+        kinds: the kinds of defect to ask about.
     """
     if tiles is None:
-        return _view_patches(vlm, picture, where, good, settings)
+        return _joined([_views(vlm, picture, where, good, settings, kinds)])
     boxes = Grid.of(picture.size, tiles).boxes
     places = [None if where is None else where[top:bottom, left:right] for left, top, right, bottom in boxes]
     shown = [1 if at is None else int(at.sum()) for at in places]
     found = [
-        _view_patches(vlm, picture.crop(box), at, good, settings)
+        _views(vlm, picture.crop(box), at, good, settings, kinds)
         for box, at, count in zip(boxes, places, shown, strict=True)
         if count >= _HARDLY * max(shown)
     ]
-    return torch.cat([patches for patches, _ in found]), torch.stack([unusual for _, unusual in found]).mean(dim=0)
+    return _joined(found)
 
 
-def _view_patches(
-    vlm: VLM, picture: Image.Image, where: NDArray[np.bool_] | None, good: Good, settings: ExampleSettings
-) -> tuple[Tensor, Tensor]:
+class _Views(NamedTuple):
+    """Of one tile: its chosen patches, how far they lie from good ones, what they mean, and its unusual share."""
+
+    patches: Tensor
+    distances: Tensor
+    meanings: Tensor
+    unusual: Tensor
+
+
+def _views(
+    vlm: VLM,
+    picture: Image.Image,
+    where: NDArray[np.bool_] | None,
+    good: Good,
+    settings: ExampleSettings,
+    kinds: Kinds | None,
+) -> _Views:
     views = turned(picture) if settings.turns else [picture]
-    features = vlm.encode_images(torch.stack([vlm.preprocess(view) for view in views]))
-    vectors = patch_vectors([tokens.cpu() for tokens in features.layers])
+    features = vlm.encode_images(torch.stack([vlm.preprocess(view) for view in views])).cpu()
+    vectors = patch_vectors(features.layers)
     distances = good_distances(vectors, good)
     places = [None] * len(views) if where is None else reflected(where)[: len(views)]
-    parts = [chosen_patches(one, far, good, at) for one, far, at in zip(vectors, distances, places, strict=True)]
-    return torch.cat(parts).contiguous(), (distances[0] > good.level).float().mean()[None]
+    chosen = torch.stack([chosen_patches(far, good, at) for far, at in zip(distances, places, strict=True)])
+    means = torch.empty(*distances.shape, 1) if kinds is None else understood(vlm, features, kinds)
+    unusual = (distances[0] > good.level).float().mean()
+    return _Views(vectors[chosen].contiguous(), distances[chosen], means[chosen], unusual)
 
 
-def example_file(patches: Tensor, unusual: Tensor) -> bytes:
+def _joined(tiles: Sequence[_Views]) -> Pictured:
+    patches, distances, means = (torch.cat(parts) for parts in list(zip(*tiles, strict=True))[:3])
+    unusual = torch.stack([tile.unusual for tile in tiles]).mean()[None]
+    return Pictured(patches, unusual, described(means, distances))
+
+
+def understood(vlm: VLM, features: ImageFeatures, kinds: Kinds) -> Tensor:
+    """What the patches that :func:`patch_vectors` gives mean (``nand_core.meaning``): (N, h, w, 1 + K), on the CPU."""
+    layers = [tokens.to(vlm.device) for tokens in features.asked]
+    return meanings(layers, vlm.linear, kinds, vlm.logit_scale, features.layers[0].shape[-2:]).cpu()
+
+
+def example_file(found: Pictured) -> bytes:
     """What :func:`picture_patches` gives, as safetensors. Several examples are taken in the order of their sha256."""
-    return save({"patches": patches, "unusual": unusual})
+    return save(found._asdict())
 
 
 def together(parts: Sequence[Tensor], settings: ExampleSettings) -> Tensor:
     """The patches (n_i, C) of several examples as those of one normality, at most ``settings.patches``."""
     return coreset(torch.cat(list(parts)), settings.patches, settings.seed) if parts else torch.empty(0, 0)
+
+
+def shown_by(
+    like: Sequence[Pictured], unlike: Sequence[Pictured], level: float, settings: ExampleSettings, kinds: Kinds | None
+) -> Shown:
+    """A normality as its examples show it: at most ``settings.patches`` of each side, and the ``kinds`` if asked.
+
+    Args:
+        level: that of the good images.
+    """
+    accepted, refused = (together([one.patches for one in side], settings) for side in (like, unlike))
+    meaning = None
+    if kinds is not None:
+        none = torch.empty(0, len(kinds.texts) - 1)
+        shares = (torch.stack([one.kinds for one in side]) if side else none for side in (like, unlike))
+        meaning = Meaning(kinds, *shares)
+    return Shown(accepted, refused, level, meaning)
 
 
 def check_example(name: str, class_name: str, placed: bool, unusual: float) -> None:
@@ -257,12 +332,15 @@ def coreset(patches: Tensor, most: int, seed: int) -> Tensor:
     return patches[greedy_coreset(patches, most, start_from_point(len(patches), start, patches.device))]
 
 
-def example_map(vectors: Tensor, distances: Tensor, shown: Shown, settings: ExampleSettings) -> Tensor:
+def example_map(
+    vectors: Tensor, distances: Tensor, shown: Shown, settings: ExampleSettings, means: Tensor | None = None
+) -> Tensor:
     """A_sup at every patch: (N, h, w) in [0, 1].
 
     Args:
         vectors: (N, h, w, C).
         distances: (N, h, w) of them to the nearest good patch.
+        means: (N, h, w, 1 + K) what they mean, where that counts.
 
     Where a patch is nearer to the examples that are *not* fine than to those that are, nothing is suppressed, and
     without examples that are fine nowhere.
@@ -279,7 +357,25 @@ def example_map(vectors: Tensor, distances: Tensor, shown: Shown, settings: Exam
     wide = F.max_pool2d(found[:, None], settings.widen, 1, settings.widen // 2)[:, 0]
     if settings.regions:
         wide = torch.maximum(wide, region_means(found, (distances - shown.level).clamp(min=0)))
+    if settings.meaning is not None and shown.meaning is not None and means is not None:
+        wide = meant(wide, means, shown.meaning, settings.meaning)
     return wide * kept_share(vectors, distances, shown)
+
+
+def meant(likeness: Tensor, means: Tensor, meaning: Meaning, power: float) -> Tensor:
+    """A_sup (N, h, w) by the kinds of defect as well: max(L s, (1 - p) s^power).
+
+    Args:
+        likeness: L (N, h, w), how much patches look like the examples.
+        means: (N, h, w, 1 + K); p is the probability of plain normality, s the likeness of the kinds to those of all
+            examples (``nand_core.meaning.alike``). Where they are more like those of what is *not* fine, the second
+            term is 0.
+    """
+    shared = alike(means, meaning.like.mean(dim=0))
+    abnormal = (1 - means[..., 0]) * shared**power
+    if len(meaning.unlike):
+        abnormal = torch.where(alike(means, meaning.unlike.mean(dim=0)) > shared, 0.0, abnormal)
+    return torch.maximum(likeness * shared, abnormal)
 
 
 def region_means(values: Tensor, weights: Tensor) -> Tensor:

@@ -76,6 +76,8 @@ class ExampleSettings(Settings):
         patches: most patches of all examples of a normality together.
         none, whole: of 1 - d_ex / d_good: up to ``none`` nothing is suppressed, from ``whole`` on all; between them
             the share grows evenly. 0 and 1 leave min(d_good, d_ex) of PatchCore's map.
+        meaning: what shows the same kinds of defect as the examples, by the encoder's texts, is suppressed as well: by
+            its likeness to this power. Needs an encoder that understands texts. null: off.
         widen: side of a maximum filter over the map, odd, in patches; 1 is off.
         regions: let the patches of one unusual region vote: all of it is suppressed by its mean at least.
         images: most examples of a normality.
@@ -88,6 +90,7 @@ class ExampleSettings(Settings):
     patches: int = Field(2048, ge=1, le=1 << 20)
     none: float = Field(0.2, ge=0, lt=1)
     whole: float = Field(0.6, gt=0, le=1)
+    meaning: float | None = Field(None, ge=1, le=100)
     widen: int = Field(3, ge=1, lt=32)
     regions: bool = True
     images: int = Field(50, ge=1, le=1000)

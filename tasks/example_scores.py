@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,24 +17,31 @@ from torch import Tensor
 from nand_core.artifacts.store import Record
 from nand_core.decision import Claim, Claimed, Decision
 from nand_core.example_protocol import example_row
-from nand_core.examples import enlarged, example_map
+from nand_core.examples import enlarged, example_map, patch_vectors, understood
 from nand_core.normality import image_score
 from nand_core.settings import EvaluationSettings, ExampleSettings, Rule, Settings
 from tasks.cache import Spec, item
-from tasks.examples import read_shown, vectors
+from tasks.encoder import shared_encoder
+from tasks.examples import read_shown
 from tasks.image_features import Shard, Views
 from tasks.scores import opened
 from tasks.work import Work
 
 
 class GridSpec(Spec):
-    """The patches of some examples, and the class's encoded test images with their distances to good patches."""
+    """The patches of some examples, and the class's encoded test images with their distances to good patches.
+
+    ``kinds`` are those of the class and ``heads`` its own, where what patches mean counts.
+    """
 
     shards: tuple[Shard, ...]
     like: tuple[Record, ...]
     good: Record
     distances: Record
+    encoder: dict[str, Any]
     settings: ExampleSettings
+    kinds: Record | None = None
+    heads: Record | None = None
 
 
 @item
@@ -43,16 +50,22 @@ def example_grid(spec: GridSpec, work: Work) -> Record:
 
     Of images in tiles (n, 256, 256): what the tiles' patches give together.
     """
-    shown = read_shown(spec.like, (), spec.good, spec.settings, work)
+    shown = read_shown(spec.like, (), spec.good, spec.settings, work, spec.kinds)
     distances = torch.from_numpy(np.load(work.store.path(spec.distances), allow_pickle=False))
     views = [Views(shard, work) for shard in spec.shards]
     starts = [0, *accumulate(map(len, views))]
 
     def maps(number: int) -> Iterator[Tensor]:
         start = starts[number]
-        for part in vectors(spec.shards[number : number + 1], work):
-            yield example_map(part, distances[start : start + len(part)], shown, spec.settings)
-            start += len(part)
+        for batch in views[number].batches():
+            features, stop = batch.features(), start + len(batch.ids)
+            means = None
+            if shown.meaning is not None:
+                vlm = shared_encoder(work, spec.encoder, heads=spec.heads)
+                means = understood(vlm, features, shown.meaning.kinds)
+            vectors = patch_vectors(features.layers)
+            yield example_map(vectors, distances[start:stop], shown, spec.settings, means)
+            start = stop
 
     found = [
         torch.cat(list(maps(number))) if one.grid is None else one.whole(map(enlarged, maps(number)))

@@ -13,12 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nand_core.adaptation import targets
 from nand_core.artifacts.store import Record
 from nand_core.artifacts.verified import verified
 from nand_core.datasets.images import mask_fault, read_image, read_mask
 from nand_core.errors import NandError
 from nand_core.examples import (
     Good,
+    Pictured,
     Shown,
     boxed,
     example_file,
@@ -26,8 +28,9 @@ from nand_core.examples import (
     learn_good,
     patch_vectors,
     picture_patches,
-    together,
+    shown_by,
 )
+from nand_core.meaning import Kinds
 from nand_core.settings import ExampleSettings
 from nand_core.vlm.settings import Tiles
 from tasks.cache import Bits, Spec, item
@@ -76,6 +79,23 @@ def patch_distances(spec: DistancesSpec, work: Work) -> Record:
     return put.record
 
 
+class KindsSpec(Spec):
+    """What an encoder calls the kinds of defect of a class; ``deepest`` of its layers are asked."""
+
+    class_name: str
+    deepest: int | None
+    encoder: dict[str, Any]
+
+
+@item
+def defect_kinds(spec: KindsSpec, work: Work) -> Record:
+    """``texts`` (1 + K, E) float32 (``nand_core.meaning.Kinds``) and ``deepest`` (1,), 0 for all; as safetensors."""
+    texts = targets.defect_kinds(shared_encoder(work, spec.encoder), spec.class_name)
+    with work.store.writing("safetensors") as put:
+        save_file({"texts": texts.contiguous(), "deepest": torch.tensor([spec.deepest or 0])}, put.path)
+    return put.record
+
+
 class Place(Spec):
     """Where in an image what is meant lies: a box in pixels, or a mask by content; neither: wherever it is unusual."""
 
@@ -87,7 +107,10 @@ class Place(Spec):
 
 
 class ExampleSpec(Spec):
-    """An image by content, and the place in it."""
+    """An image by content, and the place in it.
+
+    ``kinds`` are those of the class and ``heads`` its own, where what an example means counts.
+    """
 
     unkeyed: ClassVar = frozenset({"path", "place"})
 
@@ -97,6 +120,8 @@ class ExampleSpec(Spec):
     good: Record
     encoder: dict[str, Any]
     settings: ExampleSettings
+    kinds: Record | None = None
+    heads: Record | None = None
     bits: Bits = None
     tiles: Tiles = None
 
@@ -107,16 +132,17 @@ class ExampleSpec(Spec):
 
 @item
 def example_patches(spec: ExampleSpec, work: Work) -> Record:
-    """``patches`` (n, C) float32, and ``unusual`` (1,), the share of the image that no good image shows; safetensors.
+    """What :func:`nand_core.examples.picture_patches` gives, float32, as safetensors.
 
     Raises:
         NandError: the box or mask does not fit the image.
     """
-    picture, vlm = read_image(spec.path, verified(spec.path, spec.image), spec.bits), shared_encoder(work, spec.encoder)
+    picture = read_image(spec.path, verified(spec.path, spec.image), spec.bits)
+    vlm = shared_encoder(work, spec.encoder, heads=spec.heads)
     where = marked(spec, picture.size)
-    good = read_good(spec.good, work)
-    patches, unusual = picture_patches(vlm, picture, where, good, spec.settings, spec.tiles)
-    return work.store.put(example_file(patches, unusual), "safetensors")
+    good, kinds = read_good(spec.good, work), read_kinds(spec.kinds, work)
+    found = picture_patches(vlm, picture, where, good, spec.settings, spec.tiles, kinds)
+    return work.store.put(example_file(found), "safetensors")
 
 
 def read_unusual(record: Record, work: Work) -> float:
@@ -155,12 +181,24 @@ def read_good(record: Record, work: Work) -> Good:
         return Good(file.get_tensor("bank"), float(file.get_tensor("level")))
 
 
+def read_kinds(record: Record | None, work: Work) -> Kinds | None:
+    """What :func:`defect_kinds` left."""
+    if record is None:
+        return None
+    found = load_file(work.store.path(record))
+    return Kinds(found["texts"], int(found["deepest"]) or None)
+
+
 def read_shown(
-    like: Sequence[Record], unlike: Sequence[Record], good: Record, settings: ExampleSettings, work: Work
+    like: Sequence[Record],
+    unlike: Sequence[Record],
+    good: Record,
+    settings: ExampleSettings,
+    work: Work,
+    kinds: Record | None = None,
 ) -> Shown:
-    """The patches of several examples together, at most ``settings.patches`` of each kind."""
-
-    def joined(records: Sequence[Record]) -> Tensor:
-        return together([load_file(work.store.path(one))["patches"] for one in records], settings)
-
-    return Shown(joined(like), joined(unlike), read_good(good, work).level)
+    """Several examples together, as :func:`nand_core.examples.shown_by` takes them."""
+    accepted, refused = (
+        [Pictured(**load_file(work.store.path(one))) for one in records] for records in (like, unlike)
+    )
+    return shown_by(accepted, refused, read_good(good, work).level, settings, read_kinds(kinds, work))

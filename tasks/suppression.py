@@ -13,6 +13,7 @@ from torch import Tensor
 from nand_core.artifacts.maps import write_maps
 from nand_core.artifacts.store import Record
 from nand_core.asked import Asked, Compared, seen
+from nand_core.examples import understood
 from nand_core.settings import ExampleSettings, Settings, SuppressionSettings
 from tasks.cache import Spec, item
 from tasks.encoder import shared_encoder
@@ -22,13 +23,17 @@ from tasks.work import Work
 
 
 class ShownSpec(Settings):
-    """The patches of a normality's examples, in any order, and the distances of the images' patches to good ones."""
+    """The patches of a normality's examples, in any order, and the distances of the images' patches to good ones.
+
+    ``kinds`` are the class's kinds of defect, where what patches mean counts.
+    """
 
     like: tuple[Record, ...]
     unlike: tuple[Record, ...]
     good: Record
     distances: Record
     settings: ExampleSettings
+    kinds: Record | None = None
 
 
 class SuppressionSpec(Spec):
@@ -51,7 +56,8 @@ def drawing(spec: SuppressionSpec, work: Work) -> Callable[[int], Tensor]:
     vlm = shared_encoder(work, spec.encoder, heads=spec.heads)
     shown, distances = None, None
     if spec.shown is not None:
-        shown = read_shown(spec.shown.like, spec.shown.unlike, spec.shown.good, spec.shown.settings, work)
+        sides = spec.shown.like, spec.shown.unlike
+        shown = read_shown(*sides, spec.shown.good, spec.shown.settings, work, spec.shown.kinds)
         distances = np.load(work.store.path(spec.shown.distances), allow_pickle=False)
     views = [Views(shard, work) for shard in spec.shards]
     starts = [0, *accumulate(map(len, views))]
@@ -59,10 +65,11 @@ def drawing(spec: SuppressionSpec, work: Work) -> Callable[[int], Tensor]:
     def maps(number: int) -> Iterator[Tensor]:
         start = starts[number]
         for batch in views[number].batches():
-            compared, stop = None, start + len(batch.ids)
+            compared, stop, features = None, start + len(batch.ids), batch.features()
             if spec.shown is not None and shown is not None and distances is not None:
-                compared = Compared(shown, torch.from_numpy(distances[start:stop]), spec.shown.settings)
-            yield seen(vlm, batch.features(), spec.asked, compared, spec.settings)
+                means = None if shown.meaning is None else understood(vlm, features, shown.meaning.kinds)
+                compared = Compared(shown, torch.from_numpy(distances[start:stop]), spec.shown.settings, means)
+            yield seen(vlm, features, spec.asked, compared, spec.settings)
             start = stop
 
     def draw(number: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nand_core.drawing.lexicon import Lexicon
+from nand_core.drawing.lexicon import Lexicon, lexicon
 from nand_core.drawing.scenes import TYPES
 from nand_core.normality import text_feature
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 LABELS = ("normal", *TYPES, "abnormal", "unknown")
 """Of the targets, in their order."""
+
+
+def defect_kinds(vlm: VLM, class_name: str) -> Tensor:
+    """Unit text features (1 + K, E) of plain normality and of the kinds of defect of ``TYPES``, said of a class."""
+    found = text_targets(vlm, lexicon(), [class_name.replace("_", " ")])
+    return found[: 1 + len(TYPES)]
 
 
 def text_targets(vlm: VLM, words: Lexicon, objects: Sequence[str] = (), count: int = 96) -> Tensor:

@@ -150,12 +150,13 @@ def test_examples_are_what_tiles_show_of_them_and_a_sample_of_good_patches_stays
     reference = read_good(good, work)
     assert len(reference.bank) == EXAMPLES.bank
     vlm, picture = shared_encoder(work), Image.open(work.root / "bad.png")
-    patches, _ = picture_patches(vlm, picture, boxed("bad", BOX, SIZE), reference, EXAMPLES, TILES)
+    patches, *_ = picture_patches(vlm, picture, boxed("bad", BOX, SIZE), reference, EXAMPLES, TILES)
     found = read_shown((like,), (), good, EXAMPLES, work)
     assert 0 < len(patches) < tiles * 49 / 4 and len(found.like) == min(len(patches), EXAMPLES.patches)
     tests = shards(work, "good1.png", "bad.png")
     distances = made(patch_distances, DistancesSpec(shards=tests, good=good), work)
-    spec = GridSpec(shards=tests, like=(like,), good=good, distances=distances, settings=EXAMPLES)
+    spec = GridSpec(shards=tests, like=(like,), good=good, distances=distances, settings=EXAMPLES,
+                    encoder=encoder_key(work.params.encoder))  # fmt: skip
     grid = np.load(work.store.path(made(example_grid, spec, work)))
     assert grid.shape == (2, 256, 256) and grid[1].max() == 1 > grid[0].max()
 

@@ -49,7 +49,7 @@ class Cached:
 
     def example(self, picture: Image.Image) -> Tensor:
         """Scores after an image that shows what is fine."""
-        patches, _ = picture_patches(self.vlm, picture, None, self.reference, EXAMPLES)
+        patches, *_ = picture_patches(self.vlm, picture, None, self.reference, EXAMPLES)
         shown = Shown(together([patches], EXAMPLES), torch.empty(0, 0), self.reference.level)
         maps = (
             seen(self.vlm, batch.features(), None, Compared(shown, distances, EXAMPLES), line.SETTINGS)
