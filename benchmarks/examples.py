@@ -9,6 +9,7 @@ process, on the same features; the seconds are those of this run, the ratio is w
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,12 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from benchmarks.scratch import ROOT
+from nand_core.adaptation.centre import mean_directions, shift
+from nand_core.adaptation.targets import defect_kinds
 from nand_core.config import load_params
 from nand_core.datasets.images import read_image
 from nand_core.datasets.manifest import scan
@@ -30,16 +34,18 @@ from nand_core.detectors.settings import PatchCoreSettings
 from nand_core.errors import NandError
 from nand_core.example_protocol import drawn, example_row
 from nand_core.examples import (
-    Shown,
     enlarged,
     example_map,
     good_distances,
     learn_good,
     patch_vectors,
     picture_patches,
-    together,
+    shown_by,
+    understood,
 )
-from nand_core.normality import image_score, suppress
+from nand_core.meaning import Kinds
+from nand_core.normality import image_score, suppress, text_feature
+from nand_core.prompts.templates import normal_sentences
 from nand_core.report.tables import markdown_table
 from nand_core.settings import EvaluationSettings
 from nand_core.vlm.encoder import VLM, load_vlm
@@ -83,6 +89,16 @@ def encoded(vlm: VLM, root: Path, paths: Sequence[str], what: str) -> list[Encod
     return found
 
 
+def centred(vlm: VLM, class_name: str, train: Sequence[Encoded], share: float) -> VLM:
+    """The encoder less what good images have in common, as the stage ``adaptation`` makes it."""
+    normal = text_feature(vlm.encode_text(normal_sentences(class_name)))
+    means = mean_directions((batch.found.asked for batch in train), vlm.linear, vlm.embed_dim)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "heads.safetensors"
+        save_file({f"{number}.shift": shift(mean, normal, share) for number, mean in enumerate(means)}, file)
+        return vlm.adapted(file)
+
+
 def scores(detector: PatchCore, batches: Sequence[Encoded]) -> Iterator[torch.Tensor]:
     """The detector's maps, a batch at a time."""
     return (detector.maps(batch) for batch in batches)
@@ -101,10 +117,11 @@ def main() -> None:
     manifest = scan(params.dataset, root)
     tests, good = (manifest[manifest["split"] == split] for split in ("test", "train"))
     (name,) = manifest["class"].unique()
-    vlm = load_vlm(params.encoder)
+    vlm, settings, examples = load_vlm(params.encoder), params.detectors["patchcore"], params.suppression.examples
     train, images = (encoded(vlm, root, rows["path"].tolist(), str(rows["split"].iloc[0])) for rows in (good, tests))
-    settings, examples = params.detectors["patchcore"], params.suppression.examples
     assert isinstance(settings, PatchCoreSettings)
+    vlm = centred(vlm, name, train, params.encoder.centre)
+    kinds = Kinds(defect_kinds(vlm, name), params.suppression.deepest)
 
     def fitted(batches: Sequence[Encoded]) -> PatchCore:
         detector = PatchCore(settings, Context(name, lambda: vlm, lambda: ()))
@@ -131,10 +148,14 @@ def main() -> None:
                 ways[way].rows.append(example_row("patchcore", tests, group, shown, found, EvaluationSettings()))
 
             started = time.perf_counter()
-            like = [picture_patches(vlm, read_image(root / path), None, reference, examples)[0] for path in shown]
-            known = Shown(together(like, examples), torch.empty(0, 0), reference.level)
+            like = [
+                picture_patches(vlm, read_image(root / path), None, reference, examples, kinds=kinds) for path in shown
+            ]
+            known = shown_by(like, [], reference.level, examples, kinds)
             grids = (
-                example_map(patch_vectors(batch.found.layers), far, known, examples)
+                example_map(
+                    patch_vectors(batch.found.layers), far, known, examples, understood(vlm, batch.found, kinds)
+                )
                 for batch, far in zip(images, distances, strict=True)
             )
             pairs = zip(maps.split(BATCH), grids, strict=True)

@@ -45,6 +45,7 @@ def project(tmp_path_factory) -> Project:
     by_example = {"like": [example(made, "color", 0), {"image": example(made, "color", 1), "box": [20, 20, 90, 90]}]}
     both = {"like": [example(made, "scratch", 0)], "unlike": [example(made, "hole", 0)], "ask": True}
     made.params["encoder"]["centre"] = 0.4
+    made.params["suppression"]["examples"] = {"meaning": 12}
     made.params["suppression"]["deepest"] = 2
     made.params["prompts"]["normalities"] = {"wood": [{"stain": by_example}, {"scratch": both}, "dust"]}
     made.create()

@@ -22,6 +22,7 @@ from flows.inbox import judge as inbox
 from flows.inbox.judge import Judge
 from nand.export.graph import Graph, onnx_model, views
 from nand.export.parity import Results, apart
+from nand_core.adaptation.targets import defect_kinds
 from nand_core.asked import Asked, Held
 from nand_core.datasets.images import read_image
 from nand_core.detectors.backbones import Modules
@@ -29,7 +30,8 @@ from nand_core.detectors.base import Context
 from nand_core.detectors.build import build_detector
 from nand_core.detectors.settings import AprilGanSettings, SubspaceSettings, WinCLIPSettings
 from nand_core.errors import NandError
-from nand_core.examples import Shown, learn_good, patch_vectors, picture_patches
+from nand_core.examples import Shown, learn_good, patch_vectors, picture_patches, shown_by
+from nand_core.meaning import Kinds
 from nand_core.regions import regions
 from nand_core.settings import ExampleSettings, RegionSettings, Rule, SuppressionSettings
 from nand_core.vlm.encoder import load_vlm
@@ -37,7 +39,7 @@ from nand_core.vlm.settings import EncoderSettings
 from nand_runtime import Inspector, Judged
 
 GOOD = [striped(), striped().rotate(180), striped().transpose(Image.Transpose.FLIP_TOP_BOTTOM)]
-EXAMPLES = ExampleSettings(none=0.1, whole=0.5)
+EXAMPLES = ExampleSettings(none=0.1, whole=0.5, meaning=4)
 
 
 @cache
@@ -66,10 +68,12 @@ def good(encoder=vlm):
 
 
 def shown(box, unlike=None, encoder=vlm) -> Shown:
-    def patches(place):
-        return picture_patches(encoder(), striped(place), None, good(encoder), EXAMPLES)[0]
+    kinds = Kinds(defect_kinds(encoder(), "carpet"), 2)
 
-    return Shown(patches(box), patches(unlike) if unlike else torch.empty(0, 0), good(encoder).level)
+    def pictured(place):
+        return picture_patches(encoder(), striped(place), None, good(encoder), EXAMPLES, kinds=kinds)
+
+    return shown_by([pictured(box)], [pictured(unlike)] if unlike else [], good(encoder).level, EXAMPLES, kinds)
 
 
 def by_text_and_examples(encoder=vlm) -> tuple[Held, ...]:

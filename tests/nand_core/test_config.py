@@ -79,6 +79,7 @@ PHOTOGRAPHS = {
     "suppression.deepest": 2,
     "suppression.examples.none": 0.1,
     "suppression.examples.whole": 0.5,
+    "suppression.examples.meaning": 12,
 }
 
 

@@ -28,7 +28,9 @@ from tasks.examples import (
     DistancesSpec,
     ExampleSpec,
     GoodSpec,
+    KindsSpec,
     Place,
+    defect_kinds,
     example_patches,
     good_patches,
     patch_distances,
@@ -40,8 +42,8 @@ from tasks.suppression import ShownSpec, SuppressionSpec, suppression
 from tasks.work import Work
 
 TILES = TileSettings(size=64, overlap=16)
-EXAMPLES = ExampleSettings(bank=600, patches=64, turns=False)
-SUPPRESSION = SuppressionSettings(dilation=15)
+EXAMPLES = ExampleSettings(bank=600, patches=64, turns=False, meaning=4)
+SUPPRESSION = SuppressionSettings(dilation=15, deepest=2)
 DETECTORS = {
     "april_gan": {"kind": "april_gan"},
     "patchcore": {"kind": "patchcore", "device": "cpu", "coreset": 0.2},
@@ -99,15 +101,21 @@ def good(work) -> Record:
 
 
 @pytest.fixture(scope="module")
-def like(work, good) -> Record:
+def kinds(work) -> Record:
+    spec = KindsSpec(class_name="bottle", deepest=SUPPRESSION.deepest, encoder=encoder_key(work.params.encoder))
+    return made(defect_kinds, spec, work)
+
+
+@pytest.fixture(scope="module")
+def like(work, good, kinds) -> Record:
     path = work.root / "bad.png"
     spec = ExampleSpec(image=sha256_file(path), path=path, place=Place(box=BOX), good=good, settings=EXAMPLES,
-                       encoder=encoder_key(work.params.encoder), tiles=TILES)  # fmt: skip
+                       kinds=kinds, encoder=encoder_key(work.params.encoder), tiles=TILES)  # fmt: skip
     return made(example_patches, spec, work)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_every_detector_and_normality_sees_the_tiles_and_the_judge_gives_the_same(work, good, like, name):
+def test_every_detector_and_normality_sees_the_tiles_and_the_judge_gives_the_same(work, good, like, kinds, name):
     train, tests = shards(work, *NAMES[:2]), shards(work, "good1.png", "bad.png")
     trained = name != "april_gan"
     state = made(fit_detector, detector_spec(work, name, train), work) if trained else None
@@ -119,12 +127,12 @@ def test_every_detector_and_normality_sees_the_tiles_and_the_judge_gives_the_sam
         assert base[1].max() > base[0].max() and abs(top[0] - y) < 60 and abs(top[1] - x) < 30
     distances = made(patch_distances, DistancesSpec(shards=tests, good=good), work)
     asked = Asked("spot", vector(work, 1), vector(work, 2), (vector(work, 3),))
-    shown = ShownSpec(like=(like,), unlike=(), good=good, distances=distances, settings=EXAMPLES)
+    shown = ShownSpec(like=(like,), unlike=(), good=good, distances=distances, settings=EXAMPLES, kinds=kinds)
     spec = SuppressionSpec(class_name="bottle", shards=tests, asked=asked, shown=shown,
                            encoder=encoder_key(work.params.encoder), settings=SUPPRESSION)  # fmt: skip
     seen = MapFile(work.store.path(made(suppression, spec, work)))[:]
     assert seen.min() >= 0 and seen.max() <= 1
-    held = Held("spot", asked, read_shown((like,), (), good, EXAMPLES, work))
+    held = Held("spot", asked, read_shown((like,), (), good, EXAMPLES, work, kinds))
     detector = fitted(detector_spec(work, name, ()), state, work)
     judge = Judge(name, detector, lambda: shared_encoder(work), (held,), SUPPRESSION, Rule(), 1, 1,
                   read_good(good, work), EXAMPLES, TILES)  # fmt: skip
@@ -144,31 +152,34 @@ def test_an_image_no_larger_than_a_tile_is_seen_as_ever(work):
         np.testing.assert_array_equal(cut, whole)
 
 
-def test_examples_are_what_tiles_show_of_them_and_a_sample_of_good_patches_stays_bounded(work, good, like):
+def test_examples_are_what_tiles_show_of_them_and_a_sample_of_good_patches_stays_bounded(work, good, like, kinds):
     tiles = len(Grid.of(SIZE, TILES))
     assert len(Views(shards(work, "bad.png")[0], work)) == tiles == 18
     reference = read_good(good, work)
     assert len(reference.bank) == EXAMPLES.bank
     vlm, picture = shared_encoder(work), Image.open(work.root / "bad.png")
     patches, *_ = picture_patches(vlm, picture, boxed("bad", BOX, SIZE), reference, EXAMPLES, TILES)
-    found = read_shown((like,), (), good, EXAMPLES, work)
+    found = read_shown((like,), (), good, EXAMPLES, work, kinds)
     assert 0 < len(patches) < tiles * 49 / 4 and len(found.like) == min(len(patches), EXAMPLES.patches)
     tests = shards(work, "good1.png", "bad.png")
     distances = made(patch_distances, DistancesSpec(shards=tests, good=good), work)
-    spec = GridSpec(shards=tests, like=(like,), good=good, distances=distances, settings=EXAMPLES,
+    spec = GridSpec(shards=tests, like=(like,), good=good, distances=distances, settings=EXAMPLES, kinds=kinds,
                     encoder=encoder_key(work.params.encoder))  # fmt: skip
     grid = np.load(work.store.path(made(example_grid, spec, work)))
-    assert grid.shape == (2, 256, 256) and grid[1].max() == 1 > grid[0].max()
+    assert grid.shape == (2, 256, 256) and grid.min() >= 0 and grid.max() <= 1
+    alone = spec.model_copy(update={"settings": EXAMPLES.model_copy(update={"meaning": None})})
+    grid = np.load(work.store.path(made(example_grid, alone, work)))
+    assert grid[1].max() == 1 > grid[0].max()
 
 
-def test_the_library_gives_the_same(work, good, like):
+def test_the_library_gives_the_same(work, good, like, kinds):
     names = ("good1.png", "bad.png")
     tests, key = shards(work, *names), encoder_key(work.params.encoder)
     distances = made(patch_distances, DistancesSpec(shards=tests, good=good), work)
-    shown = ShownSpec(like=(like,), unlike=(), good=good, distances=distances, settings=EXAMPLES)
+    shown = ShownSpec(like=(like,), unlike=(), good=good, distances=distances, settings=EXAMPLES, kinds=kinds)
     spec = SuppressionSpec(class_name="bottle", shards=tests, shown=shown, encoder=key, settings=SUPPRESSION)
     seen = MapFile(work.store.path(made(suppression, spec, work)))[:]
-    normality = nand.Normality("bottle", shared_encoder(work), tiles=TILES, examples=EXAMPLES,
+    normality = nand.Normality("bottle", shared_encoder(work), tiles=TILES, examples=EXAMPLES, suppression=SUPPRESSION,
                                good=[work.root / name for name in NAMES[:2]])  # fmt: skip
     normality.add("spot", like=[nand.Example(work.root / "bad.png", box=BOX)])
     result = normality.apply([work.root / name for name in names], np.ones((2, 256, 256), np.float32))
