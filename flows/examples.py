@@ -62,6 +62,7 @@ class Reference:
         self._good: dict[str, Record] = {}
         self._distances: dict[str, Record] = {}
         self._kinds: dict[str, Record] = {}
+        self._heads: dict[str, Record] | None = None
 
     def kinds(self, class_name: str) -> Record | None:
         """What the encoder calls the class's kinds of defect; None where what patches mean does not count."""
@@ -75,9 +76,10 @@ class Reference:
 
     def heads(self, class_name: str) -> Record | None:
         """The class's own heads, where what patches mean counts and it has some."""
-        if self.run.params.suppression.examples.meaning is None:
-            return None
-        return class_heads(self.run).get(class_name)
+        if self._heads is None:
+            counts = self.run.params.suppression.examples.meaning is not None
+            self._heads = class_heads(self.run) if counts else {}
+        return self._heads.get(class_name)
 
     def good(self, class_name: str) -> Record:
         """The class's good patches."""
