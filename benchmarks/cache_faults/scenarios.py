@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -123,8 +124,9 @@ def killed_dvc(bench: Bench, times: int) -> Iterator[Row]:
         process = project.start(*REPRO)
         time.sleep(bench.random.uniform(2, 25))
         for child in psutil.Process(process.pid).children(recursive=True):
-            if "dvc" in child.cmdline():
-                child.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):  # one that has ended meanwhile
+                if "dvc" in child.cmdline():
+                    child.send_signal(signal.SIGKILL)
         second = project.start(*REPRO)
         process.communicate()
         bench.judge_ended(row, "second run", [second])
