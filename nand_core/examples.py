@@ -26,7 +26,7 @@ from torch import Tensor
 from nand_core.detectors.coreset import greedy_coreset, start_from_point
 from nand_core.detectors.patches import Bank, joined_patches, nearest_neighbours
 from nand_core.errors import NandError
-from nand_core.meaning import Kinds, alike, described, meanings
+from nand_core.meaning import Kinds, Meaning, described, meanings, meant
 from nand_core.regions import quotient, regions, replaced, sums, taken, values_at
 from nand_core.settings import MAP_SIZE, ExampleSettings
 from nand_core.tiles import Grid
@@ -77,20 +77,6 @@ class Shown:
     unlike: Tensor
     level: float
     meaning: Meaning | None = None
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """Which kinds of defect the examples of a normality show.
-
-    Attributes:
-        kinds: what they are called.
-        like, unlike: (n, K) the shares of the kinds in each of the examples; n may be 0.
-    """
-
-    kinds: Kinds
-    like: Tensor
-    unlike: Tensor
 
 
 class Pictured(NamedTuple):
@@ -360,22 +346,6 @@ def example_map(
     if settings.meaning is not None and shown.meaning is not None and means is not None:
         wide = meant(wide, means, shown.meaning, settings.meaning)
     return wide * kept_share(vectors, distances, shown)
-
-
-def meant(likeness: Tensor, means: Tensor, meaning: Meaning, power: float) -> Tensor:
-    """A_sup (N, h, w) by the kinds of defect as well: max(L s, (1 - p) s^power).
-
-    Args:
-        likeness: L (N, h, w), how much patches look like the examples.
-        means: (N, h, w, 1 + K); p is the probability of plain normality, s the likeness of the kinds to those of all
-            examples (``nand_core.meaning.alike``). Where they are more like those of what is *not* fine, the second
-            term is 0.
-    """
-    shared = alike(means, meaning.like.mean(dim=0))
-    abnormal = (1 - means[..., 0]) * shared**power
-    if len(meaning.unlike):
-        abnormal = torch.where(alike(means, meaning.unlike.mean(dim=0)) > shared, 0.0, abnormal)
-    return torch.maximum(likeness * shared, abnormal)
 
 
 def region_means(values: Tensor, weights: Tensor) -> Tensor:

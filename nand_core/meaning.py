@@ -29,6 +29,20 @@ class Kinds:
     deepest: int | None = None
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """Which kinds of defect the examples of a normality show.
+
+    Attributes:
+        kinds: what they are called.
+        like, unlike: (n, K) the shares of the kinds in each of the examples; n may be 0.
+    """
+
+    kinds: Kinds
+    like: Tensor
+    unlike: Tensor
+
+
 @torch.no_grad()
 def meanings(
     layers: Sequence[Tensor], linear: Sequence[nn.Module], kinds: Kinds, scale: float, grid: Sequence[int]
@@ -72,3 +86,19 @@ def alike(found: Tensor, kinds: Tensor) -> Tensor:
     own = found[..., 1:]
     shares = own / own.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(own.dtype).tiny)
     return (shares.sqrt() @ kinds.sqrt()).clamp(0, 1)
+
+
+def meant(likeness: Tensor, means: Tensor, meaning: Meaning, power: float) -> Tensor:
+    """A_sup (N, h, w) by the kinds of defect as well: max(L s, (1 - p) s^power).
+
+    Args:
+        likeness: L (N, h, w), how much patches look like the examples.
+        means: (N, h, w, 1 + K); p is the probability of plain normality, s the likeness of the kinds to those of all
+            examples (:func:`alike`). Where they are more like those of what is *not* fine, the second
+            term is 0.
+    """
+    shared = alike(means, meaning.like.mean(dim=0))
+    abnormal = (1 - means[..., 0]) * shared**power
+    if len(meaning.unlike):
+        abnormal = torch.where(alike(means, meaning.unlike.mean(dim=0)) > shared, 0.0, abnormal)
+    return torch.maximum(likeness * shared, abnormal)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nand_core.adaptation.targets import defect_kinds
-from nand_core.examples import Meaning, Pictured, Shown, example_map, meant, shown_by
-from nand_core.meaning import Kinds, alike, described, meanings
+from nand_core.examples import Pictured, Shown, example_map, shown_by
+from nand_core.meaning import Kinds, Meaning, alike, described, meanings, meant
 from nand_core.settings import ExampleSettings
 from nand_core.vlm.encoder import load_vlm
 from nand_core.vlm.settings import EncoderSettings
